@@ -1,0 +1,201 @@
+"""The packages stage: real calls, recorded from the eager wrappers, replayed on the saved packages.
+
+Integer outputs (token ids, durations) are decisions. A float32 package may turn none. A float16 package may turn one
+only where the eager wrapper itself was near a tie: its margin is at most twice the largest error that the package shows
+on the very logits that the decision was taken from (`toolkit.parity.margins`). Those logits are an output with its own
+gate, so that a damaged package cannot excuse itself. Excused flips are counted and shown, never silent.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from toolkit.bundle.manifest import ParityEntry
+from toolkit.errors import RuntimeFault
+from toolkit.export.spec import ExportPlan, Precision
+from toolkit.export.spec import Gate as PackageGate
+from toolkit.parity.gates import Gate, gate_from_package_gate
+from toolkit.parity.ladder import Row, Status, row_from_metrics
+from toolkit.parity.margins import is_near_tie, top_two
+from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
+from toolkit.runtimes.base import Runtime
+from toolkit.runtimes.recording import Call, RecordingRuntime
+
+DecisionLogits = Callable[[Call, Runtime], Mapping[str, np.ndarray]]
+"""For a recorded call: integer output -> the logits it was taken from, as a runtime computes them from its inputs."""
+
+# An output of a single number (a probability) has no spread of its own: its calls are pooled into one array.
+_POOLED_ELEMENTS = 1
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """One output of one function of one package against its eager wrapper, worst of all calls.
+
+    Attributes:
+        component: package.
+        function: entry point.
+        output: its name.
+        calls: how many were compared.
+        metrics: the worst of each figure.
+        near_ties: flips that were excused.
+        gate: limits.
+        fault: why it could not be compared; empty otherwise.
+    """
+
+    component: str
+    function: str
+    output: str
+    calls: int
+    metrics: Metrics | None
+    near_ties: int
+    gate: Gate
+    fault: str = ""
+
+    def row(self) -> Row:
+        """The form the ladder shows."""
+        label = f"{self.component} {self.function}: {self.output}"
+        if self.metrics is None:
+            return Row(label, Status.FAILED, {}, self.gate, self.fault)
+        numbers = self.metrics.shown()
+        if self.metrics.integer:
+            numbers["flip_share"] = (self.metrics.mismatches - self.near_ties) / self.metrics.elements
+        excused = f"{self.near_ties} of {self.metrics.mismatches} flips are near ties" if self.near_ties else ""
+        return row_from_metrics(label, numbers | {"calls": self.calls}, self.gate, excused)
+
+    def entry(self) -> ParityEntry:
+        """The form the manifest keeps."""
+        row = self.row()
+        m = self.metrics or Metrics(0, math.inf, math.inf, math.inf, -math.inf, 0.0)
+        return ParityEntry(
+            function=self.function,
+            output=self.output,
+            calls=self.calls,
+            max_abs=m.max_abs,
+            mean_abs=m.mean_abs,
+            rel_l2=m.rel_l2,
+            psnr_db=None if m.psnr_db == math.inf else m.psnr_db,
+            cosine=m.cosine,
+            non_finite=m.non_finite,
+            mismatches=m.mismatches,
+            gate=f"{self.gate}: {self.gate.reason}" + (f"; {row.note}" if row.note else ""),
+            passed=row.status is Status.PASSED,
+        )
+
+
+def record_calls(exercise: Callable[[Runtime], None], eager: Runtime, limit: int = 64) -> list[Call]:
+    """Run a model's host side on the eager wrappers and keep what each component was given.
+
+    Args:
+        exercise: runs the model on real audio with a runtime, in every form, so that each component is called.
+        eager: the wrappers.
+        limit: calls to keep of each function.
+    """
+    recording = RecordingRuntime(eager, limit)
+    exercise(recording)
+    return recording.calls
+
+
+def compare_packages(
+    plan: ExportPlan,
+    calls: Sequence[Call],
+    runtime: Runtime,
+    eager: Runtime,
+    precision: Mapping[str, Precision],
+    decision_logits: DecisionLogits | None = None,
+    on_call: Callable[[], None] = lambda: None,
+) -> list[OutputParity]:
+    """Replay recorded calls on another runtime and compare output by output.
+
+    Args:
+        plan: declares the components, their functions and gates.
+        calls: from `record_calls`; their outputs are the reference.
+        runtime: runs the saved packages.
+        eager: the wrappers; asked again only where a decision differs.
+        precision: of each package; only components named here are compared.
+        decision_logits: the model's hook for integer outputs.
+        on_call: called once a replayed call.
+
+    Returns:
+        One entry an output. A function that was never called is a failed entry, so that no package passes unseen.
+    """
+    replay = _Replay(plan, runtime, eager, precision, decision_logits, on_call)
+    ordered = sorted(calls, key=lambda call: (call.component, call.function))
+    grouped = {key: list(group) for key, group in groupby(ordered, key=lambda call: (call.component, call.function))}
+    return [
+        parity
+        for component in plan.components
+        if component.name in precision
+        for function in component.functions
+        for parity in replay.function(component.name, function.name, grouped.get((component.name, function.name), []))
+    ]
+
+
+@dataclass(frozen=True)
+class _Replay:
+    plan: ExportPlan
+    runtime: Runtime
+    eager: Runtime
+    precision: Mapping[str, Precision]
+    decision_logits: DecisionLogits | None
+    on_call: Callable[[], None]
+
+    def function(self, component: str, function: str, calls: Sequence[Call]) -> Iterator[OutputParity]:
+        """Every output of one function."""
+        declared = self.plan.component(component).function(function).outputs
+        fault, outputs = "", []
+        try:
+            outputs = [self._run(call) for call in calls]
+        except RuntimeFault as error:
+            fault = str(error)
+        if not calls:
+            fault = "never called on real audio"
+        for tensor in declared:
+            gate = self._gate(component, integer=tensor.dtype == "int32")
+            blank = OutputParity(component, function, tensor.name, len(calls), None, 0, gate, fault)
+            yield blank if fault else self._output(blank, calls, outputs)
+
+    def _run(self, call: Call) -> dict[str, np.ndarray]:
+        outputs = self.runtime.load(call.component, call.function).predict(call.inputs)
+        self.on_call()
+        return outputs
+
+    def _gate(self, component: str, *, integer: bool) -> Gate:
+        gate: PackageGate = self.plan.component(component).gates[self.precision[component]]
+        return gate_from_package_gate(gate, integer=integer)
+
+    def _output(
+        self, blank: OutputParity, calls: Sequence[Call], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> OutputParity:
+        name = blank.output
+        if any(name not in values for values in outputs):
+            return replace(blank, fault=f"the package has no output '{name}'")
+        pairs = [(call.outputs[name], values[name]) for call, values in zip(calls, outputs, strict=True)]
+        try:
+            metrics = _measure(pairs)
+        except NotComparableError as error:
+            return replace(blank, fault=str(error))
+        flipped = [call for call, (a, b) in zip(calls, pairs, strict=True) if metrics.integer and (a != b).any()]
+        near_ties = sum(self._is_near_tie(call, name) for call in flipped)
+        return replace(blank, metrics=metrics, near_ties=near_ties)
+
+    def _is_near_tie(self, call: Call, output: str) -> bool:
+        if self.precision[call.component] != "fp16" or self.decision_logits is None:
+            return False
+        try:
+            ours = self.decision_logits(call, self.runtime).get(output)
+            theirs = self.decision_logits(call, self.eager).get(output)
+        except (KeyError, RuntimeFault):  # the bundle lacks the component that shows its logits
+            return False
+        if ours is None or theirs is None:
+            return False
+        return is_near_tie(top_two(theirs).margin, float(np.abs(theirs - ours).max()))
+
+
+def _measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Metrics:
+    if pairs and pairs[0][0].size <= _POOLED_ELEMENTS and all(a.shape == b.shape for a, b in pairs):
+        pairs = [(np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs]))]
+    return worst([compare_arrays(reference, candidate) for reference, candidate in pairs])
