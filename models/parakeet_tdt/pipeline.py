@@ -1,0 +1,229 @@
+"""Parakeet TDT on the host: mel, encoder windows, one greedy loop, text and times."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal, TypedDict
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
+from toolkit.bundle.bundle import Bundle, rebuild_step
+from toolkit.decoding.detokenise import Detokeniser
+from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
+from toolkit.decoding.transcript import Transcript
+from toolkit.decoding.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
+from toolkit.decoding.windows import plan_windows
+from toolkit.errors import BundleError, RuntimeFault
+from toolkit.runtimes.base import Runtime
+
+StepForm = Literal["split", "decision", "fused"]
+Progress = Callable[[int, int], None]
+
+# What each form needs, fastest first.
+STEP_COMPONENTS: dict[StepForm, tuple[str, ...]] = {
+    "fused": ("decoder_step",),
+    "decision": ("prediction", "joint_decision"),
+    "split": ("prediction", "joint"),
+}
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderWindow(_Schema):
+    """One fixed length of the encoder."""
+
+    function: str
+    mel_frames: int = Field(gt=0)
+    encoder_frames: int = Field(gt=0)
+
+
+class HostConstants(_Schema):
+    """Schema of `manifest.host` for this model; `vocabulary_size` counts the blank."""
+
+    sample_rate: int = Field(gt=0)
+    mel: NemoMelParameters
+    subsampling_factor: int = Field(gt=0)
+    frame_s: float = Field(gt=0)
+    blank_id: int
+    start_id: int
+    durations: tuple[int, ...]
+    vocabulary_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    num_layers: int = Field(gt=0)
+    encoder_windows: tuple[EncoderWindow, ...] = Field(min_length=1)
+    window_overlap_s: float = Field(ge=0)
+    max_symbols_per_step: int = Field(gt=0)
+    special_ids: tuple[int, ...]
+
+
+class Features(TypedDict):
+    """mel [T, n_mels] float32, normalised, zero beyond `length` valid frames."""
+
+    mel: np.ndarray
+    length: int
+
+
+class Pipeline:
+    """Audio in, transcript out, with the components of one bundle on one runtime.
+
+    Args:
+        bundle: an opened bundle; constants, mel filters and tokenizer come from it.
+        runtime: runs its components.
+        step: form of the decoding step; `auto` is the first of fused, decision, split that the bundle holds.
+        max_symbols: bound on tokens at one frame; 0 is none, as the class has it.
+        encoder_function: use this length of the encoder only.
+
+    Raises:
+        BundleError: the bundle lacks what the pipeline needs.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: Runtime,
+        *,
+        step: StepForm | Literal["auto"] = "auto",
+        max_symbols: int = 0,
+        encoder_function: str | None = None,
+    ) -> None:
+        self.host = _host_constants(bundle)
+        self._bundle, self._runtime, self._max_symbols = bundle, runtime, max_symbols
+        self._mel = _front_end(bundle, self.host)
+        self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
+        self._step_form = self._available(step)
+        self._windows = self._chosen(encoder_function)
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the audio that `transcribe` takes, in Hz."""
+        return self.host.sample_rate
+
+    def transcribe(self, audio: np.ndarray, progress: Progress | None = None) -> Transcript:
+        """Transcribe one utterance of any length.
+
+        Args:
+            audio: [samples], float32, at `sample_rate`.
+            progress: called with (encoder windows done, windows in all).
+
+        Raises:
+            AudioError: too short to normalise.
+            RuntimeFault: a component failed, or the decoder never left a frame.
+        """
+        features = self.features(audio)
+        frames = self.encode(**features, progress=progress)
+        decoded = self._decoded(frames, self._max_steps(len(features["mel"])))
+        if not decoded.finished:
+            raise RuntimeFault(
+                f"the decoder stays at frame {decoded.emissions[-1].frame} of {len(frames)} "
+                f"after {len(decoded.emissions)} steps: the checkpoint never advances",
+                "Bound the tokens at one frame: `--max-symbols 10`.",
+            )
+        return self.transcript(decoded.emissions, len(audio) / self.sample_rate)
+
+    def features(self, audio: np.ndarray) -> Features:
+        """The reference's `input_features` and its number of valid frames, over the whole audio."""
+        mel, length = self._mel(audio)
+        return {"mel": mel, "length": length}
+
+    def encode(self, mel: np.ndarray, length: int, progress: Progress | None = None) -> np.ndarray:
+        """Encode mel [T, n_mels] with `length` valid frames to the valid encoder frames [ceil(length / factor), D]."""
+        window = self._window_for(length)
+        overlap = round(self.host.window_overlap_s / self.host.frame_s)
+        plan = plan_windows(length, window.mel_frames, self.host.subsampling_factor, overlap)
+        kept = []
+        for done, part in enumerate(plan, start=1):
+            frames = self._encode_window(window, mel[part.mel_start : part.mel_start + part.mel_frames])
+            kept.append(frames[part.keep_start : part.keep_stop].copy())
+            if progress:
+                progress(done, len(plan))
+        return np.concatenate(kept)  # n * [T_k, D] -> [T, D]
+
+    def decode(self, encoder_frames: np.ndarray) -> list[Emission]:
+        """All steps over encoder frames [T, D], blanks included, up to the class's limit of steps."""
+        mel_frames = len(encoder_frames) * self.host.subsampling_factor
+        return list(self._decoded(encoder_frames, self._max_steps(mel_frames)).emissions)
+
+    def transcript(self, emissions: tuple[Emission, ...] | list[Emission], duration_s: float) -> Transcript:
+        """Text, words and tokens of what the loop emitted."""
+        spoken = [e for e in emissions if self._detokeniser.is_text(e.token_id)]
+        ids = [e.token_id for e in spoken]
+        tokens = tokens_from_emissions(spoken, self._detokeniser.pieces(ids), self.host.frame_s)
+        words = words_from_tokens(tokens, self._detokeniser)
+        return Transcript(self._detokeniser.text(ids), duration_s, words, tokens)
+
+    def _encode_window(self, window: EncoderWindow, mel: np.ndarray) -> np.ndarray:
+        padded = np.zeros((1, window.mel_frames, mel.shape[1]), np.float32)
+        padded[0, : len(mel)] = mel
+        encoder = self._runtime.load("encoder", window.function)
+        outputs = encoder.predict({"mel": padded, "length": np.array([len(mel)], np.int32)})
+        frames, expected = int(outputs["encoder_length"].item()), -(-len(mel) // self.host.subsampling_factor)
+        if frames != expected:
+            raise RuntimeFault(
+                f"component encoder ({window.function}): {frames} valid frames for {len(mel)} of mel, not {expected}",
+                "Run `compare --bundle DIR` to find the stage at fault.",
+            )
+        return outputs["encoder"][0, :frames]
+
+    def _decoded(self, frames: np.ndarray, max_steps: int) -> Decoded:
+        return greedy(
+            self._step, frames, blank_id=self.host.blank_id, max_steps=max_steps, max_symbols=self._max_symbols
+        )
+
+    def _max_steps(self, mel_frames: int) -> int:
+        """`max_length` of the class less its start token, from the mel frames with the padded one."""
+        return self.host.max_symbols_per_step * -(-mel_frames // self.host.subsampling_factor) - 1
+
+    @cached_property
+    def _step(self) -> Step:
+        h = self.host
+        network = (h.blank_id, h.start_id, h.num_layers, h.hidden_size)
+        parts = [self._runtime.load(name) for name in STEP_COMPONENTS[self._step_form]]
+        forms: dict[str, Callable[..., Step]] = {"fused": FusedStep, "decision": DecisionStep, "split": SplitStep}
+        return forms[self._step_form](*network, *parts)
+
+    def _available(self, step: StepForm | Literal["auto"]) -> StepForm:
+        wanted = list(STEP_COMPONENTS) if step == "auto" else [step]
+        for form in wanted:
+            if all(self._bundle.manifest.component(name) for name in STEP_COMPONENTS[form]):
+                return form
+        raise BundleError(
+            f"{self._bundle.path} lacks the components of a decoding step ({', '.join(wanted)})",
+            rebuild_step(self._bundle.manifest, self._bundle.path),
+        )
+
+    def _chosen(self, function: str | None) -> tuple[EncoderWindow, ...]:
+        windows = tuple(sorted(self.host.encoder_windows, key=lambda w: w.mel_frames))
+        chosen = tuple(w for w in windows if function in (None, w.function))
+        if not chosen:
+            names = ", ".join(w.function for w in windows)
+            raise BundleError(f"{self._bundle.path}: the encoder has no function '{function}'", f"Choose of: {names}.")
+        return chosen
+
+    def _window_for(self, length: int) -> EncoderWindow:
+        """The smallest that holds the whole, else the largest."""
+        return next((w for w in self._windows if w.mel_frames >= length), self._windows[-1])
+
+
+def _host_constants(bundle: Bundle) -> HostConstants:
+    try:
+        return HostConstants.model_validate(bundle.manifest.host)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("host", *first["loc"]))
+        step = rebuild_step(bundle.manifest, bundle.path)
+        raise BundleError(f"{bundle.path}: manifest: {where}: {first['msg']}", step) from error
+
+
+def _front_end(bundle: Bundle, host: HostConstants) -> NemoMel:
+    file = bundle.asset("features.safetensors")
+    try:
+        arrays = load_file(file)
+        return NemoMel(host.mel, arrays["mel_filters"], arrays["window"], host.sample_rate)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        step = rebuild_step(bundle.manifest, bundle.path)
+        raise BundleError(f"{file} does not hold the mel filters and window: {error}", step) from error

@@ -1,0 +1,1 @@
+"""Audio in: reading and resampling, feature front ends."""

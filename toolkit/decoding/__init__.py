@@ -1,0 +1,1 @@
+"""The host loops behind the models: transducers, windows, times, text, output formats."""
