@@ -124,17 +124,26 @@ def test_reverse_sequence_longer_than_the_axis():
 
 
 SLICES = {
-    "positive": dict(begin=[1, 0, 2], end=[3, 2, 4]),
-    "negative": dict(begin=[-3, 0, -2], end=[-1, 3, 4]),
-    "strided": dict(begin=[0, 1, 0], end=[4, 3, 5], stride=[2, 1, 3]),
-    "backwards": dict(begin=[3, 2, 4], end=[0, 0, 1], stride=[-1, -2, -1]),
-    "masked": dict(begin=[1, 1, 1], end=[2, 2, 2], begin_mask=[True, False, True], end_mask=[False, True, True]),
-    "backwards, masked": dict(
-        begin=[0, 0, 0], end=[0, 0, 0], stride=[-1, -2, 1], begin_mask=[True] * 3, end_mask=[True] * 3
-    ),
-    "squeezed": dict(begin=[-1, 0, 2], end=[0, 3, 0], squeeze_mask=[True, False, True]),
-    "all squeezed": dict(begin=[1, 2, 3], end=[0, 0, 0], squeeze_mask=[True] * 3),
-    "past the end": dict(begin=[2, 0, 0], end=[9, 3, 5]),
+    "positive": {"begin": [1, 0, 2], "end": [3, 2, 4]},
+    "negative": {"begin": [-3, 0, -2], "end": [-1, 3, 4]},
+    "strided": {"begin": [0, 1, 0], "end": [4, 3, 5], "stride": [2, 1, 3]},
+    "backwards": {"begin": [3, 2, 4], "end": [0, 0, 1], "stride": [-1, -2, -1]},
+    "masked": {
+        "begin": [1, 1, 1],
+        "end": [2, 2, 2],
+        "begin_mask": [True, False, True],
+        "end_mask": [False, True, True],
+    },
+    "backwards, masked": {
+        "begin": [0, 0, 0],
+        "end": [0, 0, 0],
+        "stride": [-1, -2, 1],
+        "begin_mask": [True] * 3,
+        "end_mask": [True] * 3,
+    },
+    "squeezed": {"begin": [-1, 0, 2], "end": [0, 3, 0], "squeeze_mask": [True, False, True]},
+    "all squeezed": {"begin": [1, 2, 3], "end": [0, 0, 0], "squeeze_mask": [True] * 3},
+    "past the end": {"begin": [2, 0, 0], "end": [9, 3, 5]},
 }
 
 
