@@ -1,0 +1,19 @@
+"""Parakeet TDT: a FastConformer encoder with a token-and-duration transducer (NVIDIA, `ParakeetForTDT`)."""
+
+from toolkit.model import ModelInfo, ModelOption
+
+MODEL = ModelInfo(
+    id="parakeet-tdt",
+    package=__name__,
+    task="transcription",
+    architecture="ParakeetForTDT",
+    default_checkpoint="nvidia/parakeet-tdt-0.6b-v3",
+    summary="speech recognition with token and word times, 25 European languages (v3)",
+    aliases=("parakeet", "parakeet-tdt-v3"),
+    options={
+        "convert": (ModelOption("audio_seconds", str, "5,15,30", "Fixed audio lengths of the encoder, in seconds."),),
+        "infer": (
+            ModelOption("max_symbols", int, 0, "Bound on tokens emitted at one frame; 0 is none, as the class has it."),
+        ),
+    },
+)

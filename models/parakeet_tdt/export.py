@@ -1,0 +1,185 @@
+"""Parakeet TDT's components, constants and host files, read from a checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+import typer
+from transformers import AutoTokenizer, ParakeetFeatureExtractor, ParakeetForTDT
+
+from models.parakeet_tdt import MODEL
+from toolkit.bundle.bundle import Bundle
+from toolkit.export.checkpoint import checkpoint_of_bundle
+from toolkit.export.quiet import quiet
+from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from wrappers import parakeet_tdt as wrappers
+from wrappers.conformer import Subsampling
+
+# Encoder frames shared by two windows of a long file: their cut lies in the middle, so each side keeps 2 s of context.
+WINDOW_OVERLAP_S = 4.0
+LOG_GUARD = 2.0**-24  # transformers' feature_extraction_parakeet.LOG_ZERO_GUARD_VALUE
+NORMALISATION_EPS = 1e-5  # its EPSILON
+
+
+def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
+    """Declare every component for one checkpoint.
+
+    Args:
+        checkpoint: folder in the hub's layout.
+        options: `audio_seconds`, comma-separated lengths of the encoder's windows in seconds.
+
+    Returns:
+        The plan; loading and tracing happen when a component is built.
+    """
+    model = load_model(checkpoint)
+    extractor = ParakeetFeatureExtractor.from_pretrained(checkpoint)
+    seconds = window_seconds(str(options["audio_seconds"]))
+    windows = [_window(model, extractor, s) for s in seconds]
+    return ExportPlan(
+        components=(_encoder(model, windows), *_decoder_components(model)),
+        host=_host(model, extractor, checkpoint, windows),
+        assets=_assets(extractor, checkpoint),
+        options={"audio_seconds": ",".join(f"{s:g}" for s in seconds)},
+    )
+
+
+def plan_for_bundle(bundle: Bundle) -> ExportPlan:
+    """The plan that a bundle was made from, for the eager runtime.
+
+    Raises:
+        CheckpointError: the checkpoint is not where the bundle took it from, or has changed.
+    """
+    return plan(checkpoint_of_bundle(bundle, MODEL).folder, bundle.manifest.options)
+
+
+def load_model(checkpoint: Path) -> Any:
+    """`ParakeetForTDT` in eval mode and float32, from safetensors only."""
+    with quiet():
+        model = ParakeetForTDT.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
+    return model.eval().requires_grad_(False)
+
+
+def window_seconds(text: str) -> list[float]:
+    """Parse `5,15,30`.
+
+    Raises:
+        typer.BadParameter: not positive numbers.
+    """
+    try:
+        seconds = sorted({float(part) for part in text.split(",")})
+    except ValueError as error:
+        raise typer.BadParameter(f"--audio-seconds wants numbers such as 5,15,30, got '{text}'") from error
+    if not seconds or not all(1 <= s <= 400 for s in seconds):
+        raise typer.BadParameter("--audio-seconds must lie between 1 and 400")
+    return seconds
+
+
+def _window(model: Any, extractor: Any, seconds: float) -> dict[str, Any]:
+    mel_frames = int(seconds * extractor.sampling_rate) // extractor.hop_length + 1
+    frames = Subsampling(model.encoder.subsampling, mel_frames).frames
+    return {"function": f"audio_{seconds:g}s".replace(".", "_"), "mel_frames": mel_frames, "encoder_frames": frames}
+
+
+def _encoder(model: Any, windows: list[dict[str, Any]]) -> ComponentSpec:
+    mels, width = model.config.encoder_config.num_mel_bins, model.config.decoder_hidden_size
+    frames = {window["function"]: window["mel_frames"] for window in windows}
+
+    def function(window: dict[str, Any]) -> FunctionSpec:
+        length = np.array([window["mel_frames"]], dtype=np.int32)
+        return FunctionSpec(
+            name=window["function"],
+            inputs=(
+                Tensor("mel", (1, window["mel_frames"], mels), "float32", "normalised log-mel, [batch, frame, bin]"),
+                Tensor("length", (1,), "int32", "valid mel frames; what lies beyond cannot act", length),
+            ),
+            outputs=(
+                Tensor("encoder", (1, window["encoder_frames"], width), "float32", "joint-ready frames, 0 when padded"),
+                Tensor("encoder_length", (1,), "int32", "valid encoder frames"),
+            ),
+        )
+
+    return ComponentSpec(
+        name="encoder",
+        build=lambda name: wrappers.Encoder(model, frames[name]),
+        functions=tuple(function(window) for window in windows),
+    )
+
+
+def _decoder_components(model: Any) -> tuple[ComponentSpec, ...]:
+    width, layers = model.config.decoder_hidden_size, model.config.num_decoder_layers
+    token = Tensor("token", (1, 1), "int32", "last emitted token id; blank to start")
+    states_in = tuple(
+        Tensor(f"{name}_in", (layers, 1, width), "float32", f"LSTM {name} state before the token")
+        for name in ("hidden", "cell")
+    )
+    states_out = tuple(
+        Tensor(f"{name}_out", (layers, 1, width), "float32", f"LSTM {name} state after the token")
+        for name in ("hidden", "cell")
+    )
+    frame = Tensor("encoder_frame", (1, 1, width), "float32", "one frame of the encoder's output")
+    prediction = Tensor("prediction", (1, 1, width), "float32", "output of the prediction network")
+    decision = (
+        Tensor("token_id", (1, 1), "int32", "most likely token or blank"),
+        Tensor("token_probability", (1, 1), "float32", "its probability among tokens and blank"),
+        Tensor("duration", (1, 1), "int32", "most likely duration in encoder frames; a blank's 0 counts as 1"),
+    )
+    logits = (
+        Tensor("token_logits", (1, 1, model.config.vocab_size), "float32", "raw logits of tokens and blank"),
+        Tensor("duration_logits", (1, 1, len(model.config.durations)), "float32", "raw logits of durations"),
+    )
+    return (
+        _single("prediction", wrappers.Prediction, model, (token, *states_in), (prediction, *states_out)),
+        _single("joint", wrappers.Joint, model, (frame, prediction), logits),
+        _single("joint_decision", wrappers.JointDecision, model, (frame, prediction), decision),
+        _single("decoder_step", wrappers.DecoderStep, model, (token, *states_in, frame), (*decision, *states_out)),
+    )
+
+
+def _single(
+    name: str, wrapper: Any, model: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+) -> ComponentSpec:
+    return ComponentSpec(name, lambda _: wrapper(model), (FunctionSpec("main", inputs, outputs),))
+
+
+def _host(model: Any, extractor: Any, checkpoint: Path, windows: list[dict[str, Any]]) -> dict[str, Any]:
+    config = model.config
+    factor = config.encoder_config.subsampling_factor
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    never_text = {config.blank_token_id, config.pad_token_id, *tokenizer.all_special_ids}
+    return {
+        "sample_rate": extractor.sampling_rate,
+        "mel": {
+            "n_fft": extractor.n_fft,
+            "win_length": extractor.win_length,
+            "hop_length": extractor.hop_length,
+            "n_mels": extractor.feature_size,
+            "preemphasis": extractor.preemphasis or 0.0,
+            "log_guard": LOG_GUARD,
+            "eps": NORMALISATION_EPS,
+        },
+        "subsampling_factor": factor,
+        "frame_s": factor * extractor.hop_length / extractor.sampling_rate,
+        "blank_id": config.blank_token_id,
+        "start_id": config.blank_token_id,
+        "special_ids": sorted(never_text),
+        "durations": list(config.durations),
+        "vocabulary_size": config.vocab_size,
+        "hidden_size": config.decoder_hidden_size,
+        "num_layers": config.num_decoder_layers,
+        "max_symbols_per_step": config.max_symbols_per_step,
+        "encoder_windows": windows,
+        "window_overlap_s": WINDOW_OVERLAP_S,
+    }
+
+
+def _assets(extractor: Any, checkpoint: Path) -> dict[str, bytes]:
+    window = torch.hann_window(extractor.win_length, periodic=False).numpy()
+    features = {"mel_filters": np.ascontiguousarray(extractor.mel_filters.numpy()), "window": window}
+    tokenizer = json.loads(AutoTokenizer.from_pretrained(checkpoint).backend_tokenizer.to_str())
+    return {
+        "features.safetensors": safetensors.numpy.save(features),
+        "tokenizer.json": json.dumps(tokenizer, ensure_ascii=False).encode(),
+    }
