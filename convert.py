@@ -1,0 +1,143 @@
+"""`convert`: turn a checkpoint into a bundle of Core ML packages."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models import all_models
+from toolkit.cli import print_json, progress, run, step_reporter
+from toolkit.model import ModelInfo
+from toolkit.model_options import resolve_options, with_model_options
+
+app = typer.Typer(
+    help="Convert speech models to Core ML packages.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+PRECISIONS = ("fp16", "fp32")
+TARGETS = ("iOS17", "iOS18", "macOS14", "macOS15")
+
+
+def main() -> None:
+    """Entry point of the `convert` script."""
+    run(app)
+
+
+@app.command("list")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the models that can be converted."""
+    rows = [
+        {"model": m.id, "aliases": m.aliases, "task": m.task, "checkpoint": m.default_checkpoint, "summary": m.summary}
+        for m in all_models().values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['model']:24}{row['task']:16}{row['checkpoint']}\n{'':24}{row['summary']}")
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `convert` wrote.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity."""
+    from toolkit.bundle.describe import describe_bundle, text_from_description
+
+    description = describe_bundle(bundle)
+    if as_json:
+        print_json(description)
+    else:
+        typer.echo(text_from_description(description))
+
+
+def _model_command(model: ModelInfo) -> Callable[..., None]:
+    def command(
+        checkpoint: Annotated[
+            str, typer.Option(help="Hub id, folder in the hub's layout, or demo.")
+        ] = model.default_checkpoint,
+        revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
+        output: Annotated[
+            Path | None, typer.Option(help="Folder to write.  [default: build/<model>/<checkpoint>]")
+        ] = None,
+        only: Annotated[list[str] | None, typer.Option(help="Convert this component only; repeatable.")] = None,
+        precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
+        target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "iOS18",
+        force: Annotated[bool, typer.Option("--force", help="Convert again what is already there.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, write nothing.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        *,
+        extra: dict[str, Any],
+    ) -> None:
+        _one_of("--precision", precision, PRECISIONS)
+        _one_of("--target", target, TARGETS)
+        from toolkit.export.convert import ConvertRequest, prepare
+
+        request = ConvertRequest(
+            model=model,
+            checkpoint=checkpoint,
+            revision=revision,
+            output=output,
+            only=tuple(only or ()),
+            precision="fp32" if precision == "fp32" else "fp16",
+            target=target,
+            force=force,
+            options=resolve_options(model, "convert", extra),
+        )
+        prepared = prepare(request)
+        if dry_run:
+            _show_plan(prepared, as_json)
+        else:
+            _convert(prepared, as_json)
+
+    command.__doc__ = f"Convert {model.id}: {model.summary}."
+    return with_model_options(command, model.options.get("convert", ()))
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise typer.BadParameter(f"{option} is one of {', '.join(allowed)}, not '{value}'")
+
+
+def _show_plan(prepared: Any, as_json: bool) -> None:
+    from toolkit.bundle.describe import describe_plan, text_from_description
+
+    description = describe_plan(prepared)
+    if as_json:
+        print_json(description)
+    else:
+        typer.echo(text_from_description(description))
+
+
+def _convert(prepared: Any, as_json: bool) -> None:
+    from toolkit.bundle.describe import describe_bundle, text_from_description
+    from toolkit.export.convert import convert
+
+    with progress() as bar:
+        result = convert(prepared, step_reporter(bar, f"convert {prepared.request.model.id}"))
+    description = describe_bundle(result.bundle.path) | {"converted": result.converted, "kept": result.kept}
+    if as_json:
+        print_json(description)
+    else:
+        typer.echo(text_from_description(description))
+    if not result.passed:
+        typer.echo(
+            "error: a package is out of its gate (marked FAILED above); see docs/debugging-accuracy.md", err=True
+        )
+        raise typer.Exit(1)
+
+
+for _model in all_models().values():
+    app.command(_model.id)(_model_command(_model))
+    for _alias in _model.aliases:
+        app.command(_alias, hidden=True)(_model_command(_model))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What all models share: audio, decoding, export, bundles, runtimes, parity, corpora. Imports no model."""

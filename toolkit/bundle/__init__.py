@@ -1,0 +1,1 @@
+"""Bundles: the manifest, checksums, atomic writing, inspection."""

@@ -1,0 +1,108 @@
+"""Opening a bundle: find it, check it, refuse it when it is damaged or stale."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from toolkit.bundle.checksums import sha256_of_path, sources_sha256
+from toolkit.bundle.manifest import ComponentEntry, Manifest
+from toolkit.errors import BundleError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    def locate(self, component: str, function: str) -> tuple[Path, str]:
+        """Where a function of a component is: (package, name of the function inside it).
+
+        Raises:
+            BundleError: the bundle has no such component or function.
+        """
+        entry = self.manifest.component(component)
+        if entry is None or all(f.name != function for f in entry.functions):
+            raise BundleError(f"{self.path} has no {component} ({function})", rebuild_step(self.manifest, self.path))
+        package = entry.package(function)
+        return self.path / package.file, package.functions[function]
+
+    def asset(self, name: str) -> Path:
+        """Path of a host file.
+
+        Raises:
+            BundleError: the manifest lists no such file.
+        """
+        if name not in {a.file for a in self.manifest.assets}:
+            raise BundleError(f"{self.path} has no asset '{name}'", rebuild_step(self.manifest, self.path))
+        return self.path / name
+
+
+def open_bundle(path: Path, *, check: bool = True) -> Bundle:
+    """Open a bundle.
+
+    Args:
+        path: the bundle's folder.
+        check: compare checksums of every package and asset, and the fingerprint of the code they were made with.
+
+    Raises:
+        BundleError: missing, damaged, stale, or written by another schema.
+    """
+    manifest = read_manifest(path)
+    bundle = Bundle(path, manifest)
+    if check:
+        for component in manifest.components:
+            _check_component(bundle, component)
+        for asset in manifest.assets:
+            _check_file(bundle, path / asset.file, asset.sha256)
+    return bundle
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check `manifest.json` alone.
+
+    Raises:
+        BundleError: it is missing, or not what the schema says.
+    """
+    file = path / MANIFEST
+    if not path.exists():
+        raise BundleError(f"no bundle at {path}", f"Make one with `convert MODEL --output {path}`.")
+    if not file.is_file():
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}", "Give the folder that `convert` wrote.")
+    try:
+        return Manifest.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{file}: {where}: {first['msg']}", "Convert the model again with this version.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"{file} cannot be read: {error}", "Convert the model again.") from error
+
+
+def rebuild_step(manifest: Manifest, path: Path) -> str:
+    """The command that makes this bundle anew."""
+    source = manifest.checkpoint.id if manifest.checkpoint.kind != "folder" else manifest.checkpoint.location
+    revision = f" --revision {manifest.checkpoint.revision}" if manifest.checkpoint.revision else ""
+    return f"Rebuild it: `convert {manifest.model} --checkpoint {source}{revision} --output {path} --force`."
+
+
+def _check_component(bundle: Bundle, component: ComponentEntry) -> None:
+    for package in component.packages:
+        _check_file(bundle, bundle.path / package.file, package.sha256)
+    if component.sources_sha256 != sources_sha256(bundle.manifest.model):
+        raise BundleError(
+            f"{bundle.path}: {component.name} was made by another version of its wrapper",
+            rebuild_step(bundle.manifest, bundle.path),
+        )
+
+
+def _check_file(bundle: Bundle, file: Path, sha256: str) -> None:
+    if not file.exists():
+        raise BundleError(f"{bundle.path}: {file.name} is missing", rebuild_step(bundle.manifest, bundle.path))
+    if sha256_of_path(file) != sha256:
+        raise BundleError(f"{bundle.path}: {file.name} has changed", rebuild_step(bundle.manifest, bundle.path))

@@ -1,0 +1,114 @@
+"""The manifest: the one schema between `convert`, which writes it, and everything that reads a bundle."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+Precision = Literal["fp16", "fp32"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorEntry(_Entry):
+    """An input, output or state; `meaning` says what it holds and in which unit."""
+
+    name: str
+    dtype: Literal["float32", "float16", "int32", "bool"]
+    shape: tuple[int, ...]
+    meaning: str
+
+
+class FunctionEntry(_Entry):
+    """One entry point of a package; `main` when it has one only."""
+
+    name: str
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+    states: tuple[TensorEntry, ...] = ()
+
+
+class ParityEntry(_Entry):
+    """Package against eager wrapper on real audio, worst of all calls, for one output of one function."""
+
+    function: str
+    output: str
+    calls: int
+    max_abs: float
+    mean_abs: float
+    rel_l2: float
+    psnr_db: float | None  # None: equal to the last bit
+    cosine: float
+    non_finite: int
+    mismatches: int = 0  # integer outputs: elements that differ
+    gate: str
+    passed: bool
+
+
+class PackageEntry(_Entry):
+    """One `.mlpackage`; `functions` maps our function names to the names inside the file."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+    functions: dict[str, str]
+
+
+class ComponentEntry(_Entry):
+    """One component: one package, or one a function where the target has no multifunction packages."""
+
+    name: str
+    packages: tuple[PackageEntry, ...]
+    fingerprint: str
+    sources_sha256: str
+    precision: Precision
+    compression: str
+    functions: tuple[FunctionEntry, ...]
+    parity: tuple[ParityEntry, ...] = ()
+
+    def function(self, name: str) -> FunctionEntry:
+        """The function of this name."""
+        return next(f for f in self.functions if f.name == name)
+
+    def package(self, function: str) -> PackageEntry:
+        """The package that holds this function."""
+        return next(p for p in self.packages if function in p.functions)
+
+
+class AssetEntry(_Entry):
+    """A host file: tokenizer, mel filters, voices."""
+
+    file: str
+    sha256: str
+
+
+class CheckpointEntry(_Entry):
+    """Where the weights come from. `id` is a hub id, `demo`, or a folder's name; revision is a commit for the hub."""
+
+    id: str
+    kind: Literal["hub", "folder", "demo"]
+    revision: str | None
+    sha256: str
+    location: str
+
+
+class Manifest(_Entry):
+    """All that the host needs to run a bundle. `host` holds the constants that the model's own schema checks."""
+
+    schema_version: Literal[1]
+    model: str
+    task: Literal["transcription", "alignment", "synthesis"]
+    checkpoint: CheckpointEntry
+    target: str
+    options: dict[str, Any]
+    components: tuple[ComponentEntry, ...]
+    assets: tuple[AssetEntry, ...]
+    host: dict[str, Any]
+    versions: dict[str, str]
+
+    def component(self, name: str) -> ComponentEntry | None:
+        """The component of this name, or None."""
+        return next((c for c in self.components if c.name == name), None)

@@ -1,0 +1,170 @@
+"""Writing a bundle: a staging folder beside the output, whole components in it, one rename at the end.
+
+A killed or interrupted run leaves `<output>.partial` with the components that were finished; the same command takes
+them up again. A folder under the output's own name is always whole.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from toolkit.bundle.bundle import MANIFEST
+from toolkit.bundle.checksums import sha256_of_path
+from toolkit.bundle.manifest import AssetEntry, ComponentEntry, Manifest
+from toolkit.errors import OutputError
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOTDIR: "a part of the path is a file",
+}
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turn the disk's refusals into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise _refusal(path, _DISK_ERRORS[error.errno]) from error
+    except RuntimeError as error:  # coremltools' weight writer (C++) reports a full disk so
+        if "FileWriter" not in str(error) and "No space left" not in str(error):
+            raise
+        raise _refusal(path, f"the weights could not be written ({error})") from error
+
+
+def _refusal(path: Path, reason: str) -> OutputError:
+    return OutputError(f"cannot write {path}: {reason}", "Give --output a folder on a writable disk with enough space.")
+
+
+class Staging:
+    """The folder in which a bundle is put together.
+
+    Args:
+        output: where the bundle will stand.
+
+    Raises:
+        OutputError: the output is taken by something that is not a bundle, or cannot be written.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.path = output.with_name(output.name + ".partial")
+        if output.exists() and not (output / MANIFEST).is_file() and not _is_empty_folder(output):
+            raise OutputError(f"{output} exists and is not a bundle", "Give --output another folder.")
+        with writing_to(output):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def discard_all(self) -> None:
+        """Start from nothing."""
+        with writing_to(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def finished(self, name: str) -> ComponentEntry | None:
+        """What a component's record says, if its packages stand here or in the present output and are undamaged."""
+        return self._record(self.path / f"{name}.json", self.path) or self._take_from_output(name)
+
+    def _record(self, file: Path, folder: Path) -> ComponentEntry | None:
+        try:
+            entry = ComponentEntry.model_validate_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValidationError):
+            return None
+        return entry if _undamaged(entry, folder) else None
+
+    def _take_from_output(self, name: str) -> ComponentEntry | None:
+        try:
+            manifest = Manifest.model_validate(json.loads((self.output / MANIFEST).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+        entry = manifest.component(name)
+        if entry is None or not _undamaged(entry, self.output):
+            return None
+        with writing_to(self.path):
+            for package in entry.packages:
+                target = self.path / package.file
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(self.output / package.file, target, copy_function=_link_or_copy)
+        self.add(entry)
+        return entry
+
+    @contextlib.contextmanager
+    def component_folder(self, name: str) -> Iterator[Path]:
+        """An empty folder for one component's packages; they move into the staging folder when the block ends well."""
+        folder = self.path / f".{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with writing_to(self.path):
+                folder.mkdir()
+                yield folder
+                for package in sorted(folder.glob("*.mlpackage")):
+                    target = self.path / package.name
+                    shutil.rmtree(target, ignore_errors=True)
+                    package.rename(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def add(self, entry: ComponentEntry) -> None:
+        """Record a component as whole."""
+        with writing_to(self.path):
+            (self.path / f"{entry.name}.json").write_text(entry.model_dump_json(), encoding="utf-8")
+
+    def add_assets(self, assets: Mapping[str, bytes]) -> tuple[AssetEntry, ...]:
+        """Write the host files."""
+        with writing_to(self.path):
+            for name, content in assets.items():
+                (self.path / name).write_bytes(content)
+        return tuple(AssetEntry(file=name, sha256=sha256_of_path(self.path / name)) for name in assets)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Write the manifest, drop what it does not name and put the bundle in its place with one rename."""
+        wanted = {p.file for c in manifest.components for p in c.packages} | {a.file for a in manifest.assets}
+        old = self.output.with_name(self.output.name + ".old")
+        with writing_to(self.output):
+            for item in self.path.iterdir():
+                if item.name not in wanted:
+                    _remove(item)
+            text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+            (self.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            shutil.rmtree(old, ignore_errors=True)
+            if self.output.exists():
+                self.output.rename(old)
+            self.path.rename(self.output)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def abandon(self) -> bool:
+        """After a failure: keep the staging folder only if it holds a finished component; says whether it does."""
+        if any(self.path.glob("*.json")):
+            return True
+        shutil.rmtree(self.path, ignore_errors=True)
+        return False
+
+
+def _undamaged(entry: ComponentEntry, folder: Path) -> bool:
+    return all((folder / p.file).is_dir() and sha256_of_path(folder / p.file) == p.sha256 for p in entry.packages)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,1 @@
+"""From a wrapper to a package: checkpoints, tracing, conversion, the whole bundle."""

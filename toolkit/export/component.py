@@ -1,0 +1,144 @@
+"""One component: trace its wrapper, convert, name and describe everything, save one package (or one a function)."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.export.quiet import coremltools, quiet
+from toolkit.export.spec import ComponentSpec, FunctionSpec, Precision, Tensor
+
+MULTIFUNCTION_TARGETS = frozenset({"iOS18", "macOS15"})
+TARGETS = ("iOS17", "iOS18", "macOS14", "macOS15")
+_NUMPY = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
+
+
+def export_component(
+    spec: ComponentSpec,
+    folder: Path,
+    precision: Precision,
+    target: str,
+    on_function: Callable[[str], None] = lambda name: None,
+) -> dict[str, Mapping[str, str]]:
+    """Convert a component and write its packages.
+
+    Args:
+        spec: the component.
+        folder: where the packages go; nothing of theirs may stand there.
+        precision: `fp16` or `fp32`.
+        target: one of `TARGETS`; several functions share one package from iOS18/macOS15 on.
+        on_function: told the name of each function once it is converted.
+
+    Returns:
+        Package file name -> our function name -> name of the function in the file.
+    """
+    if len(spec.functions) == 1:
+        file = f"{spec.name}.mlpackage"
+        _save(convert_function(spec, spec.functions[0], precision, target), folder / file)
+        on_function(spec.functions[0].name)
+        return {file: {spec.functions[0].name: "main"}}
+    if target not in MULTIFUNCTION_TARGETS:
+        return _export_separately(spec, folder, precision, target, on_function)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for function in spec.functions:
+            _save(convert_function(spec, function, precision, target), Path(scratch) / f"{function.name}.mlpackage")
+            on_function(function.name)
+        file = f"{spec.name}.mlpackage"
+        _merge(spec, Path(scratch), folder / file)
+    return {file: {function.name: function.name for function in spec.functions}}
+
+
+def _export_separately(
+    spec: ComponentSpec, folder: Path, precision: Precision, target: str, on_function: Callable[[str], None]
+) -> dict[str, Mapping[str, str]]:
+    files: dict[str, Mapping[str, str]] = {}
+    for function in spec.functions:
+        file = f"{spec.name}.{function.name}.mlpackage"
+        _save(convert_function(spec, function, precision, target), folder / file)
+        files[file] = {function.name: "main"}
+        on_function(function.name)
+    return files
+
+
+def convert_function(spec: ComponentSpec, function: FunctionSpec, precision: Precision, target: str) -> Any:
+    """Trace and convert one function; returns coremltools' MLModel with every name and description set."""
+    ct = coremltools()
+    module = spec.build(function.name).eval()
+    traced = trace(module, function)
+    with quiet(), torch.no_grad():
+        model = ct.convert(
+            traced,
+            convert_to="mlprogram",
+            inputs=[ct.TensorType(name=t.name, shape=t.shape, dtype=_NUMPY[t.dtype]) for t in function.inputs],
+            outputs=[ct.TensorType(name=t.name, dtype=_NUMPY[t.dtype]) for t in function.outputs],
+            states=[_state_type(ct, t) for t in function.states] or None,
+            compute_precision=_precision(ct, precision, spec.fp32_ops),
+            minimum_deployment_target=getattr(ct.target, target),
+            skip_model_load=True,
+        )
+    _describe(model, spec, function)
+    return model
+
+
+def trace(module: torch.nn.Module, function: FunctionSpec) -> Any:
+    """`torch.jit.trace` at the function's fixed shapes.
+
+    Tracing warns where Python reads a tensor's value; our wrappers compute with Python integers that never change at a
+    fixed shape, and the tests that every input influences an output would catch a folded one.
+    """
+    example = tuple(_example(t) for t in function.inputs)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return torch.jit.trace(module, example, check_trace=False)
+
+
+def _example(tensor: Tensor) -> torch.Tensor:
+    if tensor.example is not None:
+        return torch.from_numpy(tensor.example)
+    if tensor.dtype == "int32":
+        return torch.ones(tensor.shape, dtype=torch.int32)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(tensor.shape, generator=generator)
+
+
+def _state_type(ct: Any, tensor: Tensor) -> Any:
+    return ct.StateType(wrapped_type=ct.TensorType(shape=tensor.shape, dtype=_NUMPY[tensor.dtype]), name=tensor.name)
+
+
+def _precision(ct: Any, precision: Precision, fp32_ops: tuple[str, ...]) -> Any:
+    if precision == "fp32":
+        return ct.precision.FLOAT32
+    if not fp32_ops:
+        return ct.precision.FLOAT16
+    return ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type not in fp32_ops)
+
+
+def _describe(model: Any, spec: ComponentSpec, function: FunctionSpec) -> None:
+    model.short_description = f"{spec.name} ({function.name})"
+    for tensor in function.inputs:
+        model.input_description[tensor.name] = tensor.meaning
+    for tensor in function.outputs:
+        model.output_description[tensor.name] = tensor.meaning
+
+
+def _save(model: Any, path: Path) -> None:
+    with quiet():
+        model.save(str(path))
+
+
+def _merge(spec: ComponentSpec, scratch: Path, path: Path) -> None:
+    """Join single-function packages into one; equal weights are stored once."""
+    ct = coremltools()
+    description = ct.utils.MultiFunctionDescriptor()
+    for function in spec.functions:
+        description.add_function(str(scratch / f"{function.name}.mlpackage"), "main", function.name)
+    description.default_function_name = spec.functions[0].name
+    with quiet():
+        ct.utils.save_multifunction(description, str(path))
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(exist_ok=True)

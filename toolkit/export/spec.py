@@ -1,0 +1,121 @@
+"""What a model's export module declares: components as data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from toolkit.bundle.manifest import FunctionEntry, Precision, TensorEntry
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a component.
+
+    Attributes:
+        name: ours, never the tracer's.
+        shape: fixed shape.
+        dtype: `float32` or `int32`; `float16` for states.
+        meaning: what it holds, with its unit; becomes the description in the package.
+        example: value for tracing; random (floats) or ones (ints) when left out.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "float16", "int32"]
+    meaning: str
+    example: np.ndarray | None = None
+
+    def entry(self) -> TensorEntry:
+        """The manifest's form."""
+        return TensorEntry(name=self.name, dtype=self.dtype, shape=self.shape, meaning=self.meaning)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Limits for one output of a package against its eager wrapper, on real audio.
+
+    Attributes:
+        psnr_db: smallest peak signal-to-noise ratio.
+        rel_l2: largest relative L2 error.
+        cosine: smallest cosine similarity.
+        reason: why these limits.
+        measured: the worst value seen when the gate was set.
+        flips: integer outputs: largest share of elements that may differ.
+    """
+
+    psnr_db: float
+    rel_l2: float
+    cosine: float
+    reason: str
+    measured: str = ""
+    flips: float = 0.0
+
+
+FP32_GATE = Gate(60.0, 1e-3, 0.99999, "float32 package: only the order of sums differs")
+FP16_GATE = Gate(35.0, 0.03, 0.999, "float16 package: every op rounds to 11 bits")
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """One entry point: a module and its fixed shapes."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    states: tuple[Tensor, ...] = ()
+
+    def entry(self) -> FunctionEntry:
+        """The manifest's form."""
+        return FunctionEntry(
+            name=self.name,
+            inputs=tuple(t.entry() for t in self.inputs),
+            outputs=tuple(t.entry() for t in self.outputs),
+            states=tuple(t.entry() for t in self.states),
+        )
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """One component: how to build its module and what its functions are.
+
+    Attributes:
+        name: file name of the package without suffix.
+        build: makes the eval-mode wrapper module for one function; called anew for each function.
+        functions: entry points; several share their weights in one package.
+        gates: precision -> gate; the defaults of DESIGN.md when left out.
+        fp32_ops: op types kept in float32 in an fp16 package, with the reason in the model's export module.
+    """
+
+    name: str
+    build: Callable[[str], torch.nn.Module]
+    functions: tuple[FunctionSpec, ...]
+    gates: Mapping[Precision, Gate] = field(default_factory=lambda: {"fp16": FP16_GATE, "fp32": FP32_GATE})
+    fp32_ops: tuple[str, ...] = ()
+
+    def function(self, name: str) -> FunctionSpec:
+        """The function of this name."""
+        return next(f for f in self.functions if f.name == name)
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """Everything that one model's bundle will hold.
+
+    Attributes:
+        components: in the order of conversion.
+        host: the constants for the pipeline; the model's pipeline module checks them with its own schema.
+        assets: file name -> content.
+        options: the model's own convert options, as they were resolved.
+    """
+
+    components: tuple[ComponentSpec, ...]
+    host: dict[str, Any]
+    assets: Mapping[str, bytes]
+    options: dict[str, Any]
+
+    def component(self, name: str) -> ComponentSpec:
+        """The component of this name."""
+        return next(c for c in self.components if c.name == name)

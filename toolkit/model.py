@@ -1,0 +1,56 @@
+"""What a model folder declares about itself, light enough for `--help`."""
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Task = Literal["transcription", "alignment", "synthesis"]
+Command = Literal["convert", "infer", "compare"]
+
+
+@dataclass(frozen=True)
+class ModelOption:
+    """A command-line option that one model adds to a command.
+
+    Attributes:
+        name: Python name, e.g. `audio_seconds`; the option is `--audio-seconds`.
+        type: `str`, `int`, `float` or `bool`.
+        default: value when it is not given.
+        help: one line.
+        choices: allowed values, if closed.
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model family.
+
+    Attributes:
+        id: name on the command line, e.g. `parakeet-tdt`.
+        package: import path of the model's folder, e.g. `models.parakeet_tdt`.
+        task: what it does.
+        architecture: the `transformers` class its checkpoints name in config.json.
+        default_checkpoint: hub id.
+        summary: one line for `convert list`.
+        aliases: other names.
+        options: options that the model adds, by command.
+    """
+
+    id: str
+    package: str
+    task: Task
+    architecture: str
+    default_checkpoint: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+    options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
+
+    def module(self, part: Literal["export", "reference", "pipeline"]) -> Any:
+        """Import one of the model's modules; `export` and `reference` bring torch with them."""
+        return importlib.import_module(f"{self.package}.{part}")
