@@ -183,8 +183,9 @@ class Pipeline:
         h = self.host
         network = (h.blank_id, h.start_id, h.num_layers, h.hidden_size)
         parts = [self._runtime.load(name) for name in STEP_COMPONENTS[self._step_form]]
-        forms: dict[str, Callable[..., Step]] = {"fused": FusedStep, "decision": DecisionStep, "split": SplitStep}
-        return forms[self._step_form](*network, *parts)
+        if self._step_form == "split":
+            return SplitStep(*network, *parts, h.durations)
+        return FusedStep(*network, *parts) if self._step_form == "fused" else DecisionStep(*network, *parts)
 
     def _available(self, step: StepForm | Literal["auto"]) -> StepForm:
         wanted = list(STEP_COMPONENTS) if step == "auto" else [step]

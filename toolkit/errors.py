@@ -1,0 +1,58 @@
+"""The errors of the toolkit, each with the exit code that a command ends with.
+
+ToolkitError                    what was given cannot be used                            exit 2
+├── AudioError                  not audio, empty, silent device, NaN, too short          exit 2
+├── CheckpointError             missing, unreadable, wrong architecture, no safetensors  exit 2
+├── BundleError                 missing, damaged, stale or foreign bundle                exit 2
+├── OutputError                 cannot write: disk full, read-only, exists               exit 2
+├── UnsupportedError            a runtime or op that is not available here               exit 3
+└── RuntimeFault                a component broke its own contract                       exit 4
+
+A failed gate is no error: the commands report it and exit 1. Anything that is not a ToolkitError is an internal fault
+and exits 4 with its traceback (toolkit/cli.py).
+"""
+
+from typing import ClassVar
+
+
+class ToolkitError(Exception):
+    """Base of all errors that a user can act on.
+
+    Args:
+        message: what is wrong, in one line.
+        next_step: what to do about it, an imperative sentence.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, next_step: str) -> None:
+        self.message, self.next_step = message, next_step
+        super().__init__(f"{' '.join(message.split())}. {next_step}")
+
+
+class AudioError(ToolkitError):
+    """The audio cannot be used."""
+
+
+class CheckpointError(ToolkitError):
+    """The checkpoint cannot be used."""
+
+
+class BundleError(ToolkitError):
+    """The bundle cannot be used."""
+
+
+class OutputError(ToolkitError):
+    """The result cannot be written."""
+
+
+class UnsupportedError(ToolkitError):
+    """A runtime, or an op of a package, is not available on this machine."""
+
+    exit_code = 3
+
+
+class RuntimeFault(ToolkitError):
+    """A component returned something that its own description rules out, or failed while running."""
+
+    exit_code = 4

@@ -1,0 +1,1 @@
+"""The runtimes: one protocol, three that execute a component, one that records."""

@@ -1,0 +1,48 @@
+"""Choosing a runtime by name."""
+
+import sys
+from importlib.util import find_spec
+from typing import Literal
+
+from toolkit.bundle.bundle import Bundle
+from toolkit.errors import UnsupportedError
+from toolkit.model import ModelInfo
+from toolkit.runtimes.base import Runtime
+
+RuntimeName = Literal["coreml", "portable", "eager"]
+RuntimeChoice = Literal["auto", "coreml", "portable", "eager"]
+
+
+def resolve(name: RuntimeChoice) -> RuntimeName:
+    """The runtime that a choice stands for; `auto` is coreml on macOS and portable elsewhere."""
+    if name == "auto":
+        return "coreml" if sys.platform == "darwin" else "portable"
+    return name
+
+
+def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo) -> Runtime:
+    """Open a runtime for a bundle.
+
+    Raises:
+        UnsupportedError: the runtime is not available on this machine.
+    """
+    resolved = resolve(name)
+    if resolved == "coreml":
+        from toolkit.runtimes.coreml import CoremlRuntime
+
+        return CoremlRuntime(bundle)
+    _need_torch(resolved)
+    if resolved == "portable":
+        from toolkit.runtimes.portable import PortableRuntime
+
+        return PortableRuntime(bundle.locate)
+    from toolkit.runtimes.eager import EagerRuntime
+
+    return EagerRuntime(model.module("export").plan_for_bundle(bundle))
+
+
+def _need_torch(name: RuntimeName) -> None:
+    needed = ("torch",) if name == "portable" else ("torch", "transformers")
+    missing = [module for module in needed if find_spec(module) is None]
+    if missing:
+        raise UnsupportedError(f"the runtime {name} needs {' and '.join(missing)}", "Install them with `uv sync`.")

@@ -1,0 +1,65 @@
+"""The portable runtime: the saved package, run by milrun."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import milrun
+from milrun.program import TensorType
+from toolkit.errors import BundleError, RuntimeFault, UnsupportedError
+from toolkit.runtimes.base import Component, Runtime, TensorInfo
+
+
+class PortableRuntime(Runtime):
+    """Runs the packages of a bundle through milrun.
+
+    Args:
+        locate: (component, function) -> (package, name of the function inside it), e.g. `Bundle.locate`.
+    """
+
+    name = "portable"
+
+    def __init__(self, locate: Callable[[str, str], tuple[Path, str]]) -> None:
+        self._locate = locate
+        self._loaded: dict[tuple[str, str], Component] = {}
+
+    def load(self, component: str, function: str = "main") -> Component:
+        """Load one function of a package.
+
+        Raises:
+            BundleError: the package is missing or damaged.
+            UnsupportedError: the package holds ops that milrun lacks.
+        """
+        key = (component, function)
+        if key not in self._loaded:
+            self._loaded[key] = _PortableComponent(component, function, *self._locate(component, function))
+        return self._loaded[key]
+
+
+class _PortableComponent(Component):
+    def __init__(self, name: str, function: str, package: Path, package_function: str) -> None:
+        self.name, self.function = name, function
+        try:
+            self.model = milrun.load(package, package_function)
+        except milrun.PackageError as error:
+            raise BundleError(str(error), "Convert the model again.") from error
+        except milrun.UnsupportedOpsError as error:
+            raise UnsupportedError(str(error), "Add the op, or run with --runtime eager or coreml.") from error
+        self.inputs = {n: _info(t) for n, t in self.model.inputs.items()}
+        self.outputs = {n: _info(t) for n, t in self.model.outputs.items()}
+        self.states = {n: _info(t) for n, t in self.model.states.items()}
+
+    def make_state(self) -> Any:
+        return self.model.make_state() if self.states else None
+
+    def _predict(self, inputs: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:
+        try:
+            return self.model.predict(inputs, state)
+        except milrun.MilrunError as error:
+            raise RuntimeFault(f"component {self.name} ({self.function}): {error}", "Please report it.") from error
+
+
+def _info(type: TensorType) -> TensorInfo:
+    return TensorInfo(type.dtype, tuple(d for d in (type.shape or ()) if d is not None))
