@@ -1,0 +1,26 @@
+"""milrun: run Core ML ML Programs (`.mlpackage`) without Core ML, on PyTorch, on any machine.
+
+    model = milrun.load("encoder.mlpackage")
+    outputs = model.predict({"mel": mel, "length": length})
+
+An op computes in float32 and rounds once to the dtype the program declares, so a float16 package behaves as one.
+"""
+
+from milrun.errors import InputError, MilrunError, OpError, PackageError, UnsupportedOpsError
+from milrun.executor import TraceRow
+from milrun.model import Model, load
+from milrun.registry import OPS
+from milrun.state import State
+
+__all__ = [
+    "OPS",
+    "InputError",
+    "MilrunError",
+    "Model",
+    "OpError",
+    "PackageError",
+    "State",
+    "TraceRow",
+    "UnsupportedOpsError",
+    "load",
+]

@@ -1,0 +1,69 @@
+"""Finding the parts of an `.mlpackage` folder: the model's protobuf and the folder of its weights."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milrun.coreml_proto import Model
+from milrun.errors import PackageError
+
+
+@dataclass(frozen=True)
+class Package:
+    """A parsed package: the Core ML specification and where its weight files are."""
+
+    path: Path
+    spec: Any
+    root: Path
+
+    def weight_path(self, file_name: str) -> Path:
+        """Resolve a blob file name such as `@model_path/weights/weight.bin`, refusing to leave the package."""
+        relative = file_name.removeprefix("@model_path/")
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise PackageError(f"{self.path}: the weight file '{file_name}' lies outside the package")
+        return path
+
+
+def open_package(path: str | Path) -> Package:
+    """Parse an `.mlpackage` folder (or a bare `.mlmodel` file).
+
+    Raises:
+        PackageError: the folder or one of its parts is missing or damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise PackageError(f"no package at {path}")
+    model_path = _model_path(path) if path.is_dir() else path
+    try:
+        spec = Model.Model.FromString(model_path.read_bytes())
+    except OSError as error:
+        raise PackageError(f"cannot read {model_path}: {error}") from error
+    except _DECODE_ERRORS as error:
+        raise PackageError(f"{model_path} is not a Core ML model: {error}") from error
+    return Package(path=path, spec=spec, root=model_path.parent)
+
+
+def _model_path(folder: Path) -> Path:
+    manifest = folder / "Manifest.json"
+    try:
+        parsed = json.loads(manifest.read_text(encoding="utf-8"))
+        relative = parsed["itemInfoEntries"][parsed["rootModelIdentifier"]]["path"]
+    except OSError as error:
+        raise PackageError(f"{folder} is not a package: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PackageError(f"{manifest} is damaged: {error!r}") from error
+    path = (folder / "Data" / str(relative)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise PackageError(f"{manifest} points outside the package: {relative}")
+    return path
+
+
+def _decode_errors() -> tuple[type[Exception], ...]:
+    from google.protobuf.message import DecodeError
+
+    return (DecodeError, RuntimeError)
+
+
+_DECODE_ERRORS = _decode_errors()
