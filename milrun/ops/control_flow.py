@@ -1,15 +1,46 @@
 """MIL's control_flow ops: branches, loops, selection, and lists of tensors.
 
-A list travels as a Python list of tensors, None where nothing was written. Lists are never changed in place.
+A list travels as a `TensorList`, which is never changed in place.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from milrun.registry import Blocks, Tensor, Tensors, op
+from milrun.registry import Blocks, Ints, Tensor, Tensors, op
 
-List = list[Tensor | None]
+_NO_SHAPE: Tensors = []
+
+
+@dataclass(frozen=True)
+class TensorList:
+    """The elements, None where nothing was written, and whether writing past the end makes the list longer."""
+
+    elements: tuple[Tensor | None, ...]
+    grows: bool
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    def read(self, index: int) -> Tensor:
+        """The element at `index`, which must have been written."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a list of {len(self)} elements")
+        value = self.elements[index]
+        if value is None:
+            raise ValueError(f"element {index} of the list was never written")
+        return value
+
+    def written(self, indices: Ints, values: Tensors) -> "TensorList":
+        """A list with `values` at `indices`."""
+        elements = list(self.elements)
+        for index, value in zip(indices, values, strict=True):
+            if index < 0 or (index >= len(elements) and not self.grows):
+                raise IndexError(f"index {index} of a list of {len(elements)} elements")
+            elements += [None] * (index + 1 - len(elements))
+            elements[index] = value
+        return TensorList(tuple(elements), self.grows)
 
 
 @op(exact=True)
@@ -32,3 +63,42 @@ def while_loop(loop_vars: Tensors, blocks: Blocks) -> tuple[Any, ...]:
     while condition(*values)[0].item():
         values = body(*values)
     return tuple(values)
+
+
+@op(exact=True)
+def make_list(
+    init_length: int = 1, dynamic_length: bool = True, elem_shape: Tensors = _NO_SHAPE, dtype: str = "fp32"
+) -> TensorList:
+    """A list of `init_length` elements, none of them written."""
+    return TensorList((None,) * init_length, dynamic_length)
+
+
+@op()
+def list_length(ls: Any) -> Tensor:
+    """The number of elements."""
+    return torch.tensor(len(ls))
+
+
+@op(exact=True)
+def list_write(ls: Any, index: int, value: Tensor) -> Any:
+    """A list with `value` at `index`; a list of dynamic length grows to hold it."""
+    return ls.written([index], [value])
+
+
+@op(exact=True)
+def list_read(ls: Any, index: int) -> Tensor:
+    """The element at `index`."""
+    value: Tensor = ls.read(index)
+    return value
+
+
+@op(exact=True)
+def list_gather(ls: Any, indices: Ints) -> Tensor:
+    """The elements at `indices`, stacked along a new first dimension."""
+    return torch.stack([ls.read(index) for index in indices])
+
+
+@op(exact=True)
+def list_scatter(ls: Any, indices: Ints, value: Tensor) -> Any:
+    """A list with the slices of `value` along its first dimension at `indices`."""
+    return ls.written(indices, list(value.unbind(0)))
