@@ -32,12 +32,12 @@ class Gate:
             for name, limit in limits.items():
                 value = metrics.get(name, math.nan)
                 if not sign * value <= sign * limit:
-                    found.append(f"{name} {value:.4g}, must be {relation} {limit:.4g}")
+                    found.append(f"{name} {value:.5g}, must be {relation} {limit:.6g}")
         return tuple(found)
 
     def __str__(self) -> str:
-        low = [f"{name} <= {limit:.4g}" for name, limit in self.at_most.items()]
-        return ", ".join([f"{name} >= {limit:.4g}" for name, limit in self.at_least.items()] + low)
+        low = [f"{name} <= {limit:.6g}" for name, limit in self.at_most.items()]
+        return ", ".join([f"{name} >= {limit:.6g}" for name, limit in self.at_least.items()] + low)
 
 
 def gate_from_package_gate(gate: "PackageGate", *, integer: bool) -> Gate:

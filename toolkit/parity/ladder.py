@@ -1,12 +1,12 @@
 """The parity ladder: stages in order, the rows each yields, and the first stage out of its gate.
 
-The engine knows no model and no runtime. A model declares its stages as data (`models/<model>/reference.py: STAGES`).
+The engine knows no model and no runtime. A model's `reference` module fills a `Ladder` (toolkit/parity/engine.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Status(StrEnum):
     SKIPPED = "SKIP"
 
 
-class SkipStage(Exception):  # noqa: N818 - no error: the stage says why it cannot run here
+class SkipStage(Exception):
     """Raised by a stage that cannot run here, with the reason."""
 
 
@@ -55,14 +55,6 @@ class Row:
     gate: Gate | None = None
     note: str = ""
     headline: str = ""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A rung: `run` takes the subject under test and yields rows, or raises `SkipStage`."""
-
-    name: str
-    run: Callable[[Any], Iterable[Row]]
 
 
 @dataclass(frozen=True)
@@ -119,20 +111,68 @@ class LadderResult:
         return f"{ran}, not run: {', '.join(skipped)}" if skipped else ran
 
 
-def run_ladder(model: str, stages: Sequence[Stage], subject: Any, about: Mapping[str, str]) -> LadderResult:
-    """Run every stage in the ladder's order; a stage that fails does not keep the later ones from running.
+class Ladder:
+    """Collects what the stages find, clip by clip, and keeps numbers only, never arrays.
 
     Args:
-        model: id, for the report.
-        stages: what the model declares; stages of the ladder that it leaves out are shown as skipped.
-        subject: handed to each stage.
+        model: its id.
+        stages: names of the stages that this model has; one that yields nothing has failed.
         about: facts for the report.
     """
-    declared = {stage.name: stage for stage in stages}
-    unknown = set(declared) - set(QUESTIONS)
-    if unknown:
-        raise ValueError(f"no such stages: {sorted(unknown)}")
-    return LadderResult(model, about, tuple(_run_stage(name, declared.get(name), subject) for name in QUESTIONS))
+
+    def __init__(self, model: str, stages: Collection[str], about: Mapping[str, str]) -> None:
+        unknown = set(stages) - set(QUESTIONS)
+        if unknown:
+            raise ValueError(f"no such stages: {sorted(unknown)}")
+        self._model, self._stages = model, stages
+        self.about = dict(about)
+        self._metrics: dict[tuple[str, str], list[Metrics]] = {}
+        self._gates: dict[tuple[str, str], Gate] = {}
+        self._faults: dict[tuple[str, str], str] = {}
+        self._rows: dict[str, list[Row]] = {name: [] for name in QUESTIONS}
+
+    def add(self, stage: str, output: str, reference: np.ndarray, candidate: np.ndarray, gate: Gate) -> None:
+        """Compare one pair of arrays; an output's row shows the worst of each figure over all its pairs."""
+        key = (stage, output)
+        self._gates[key] = gate
+        self._metrics.setdefault(key, [])
+        try:
+            self._metrics[key].append(compare_arrays(reference, candidate))
+        except NotComparableError as error:
+            self._faults.setdefault(key, str(error))
+
+    def add_row(self, stage: str, row: Row) -> None:
+        """Add a finished row."""
+        self._rows[stage].append(row)
+
+    @contextmanager
+    def attempt(self, stage: str, what: str) -> Iterator[None]:
+        """Turn a fault of a component, or the reason for a skip, into a row of the stage that met it."""
+        try:
+            yield
+        except SkipStage as skip:
+            self.add_row(stage, Row(what, Status.SKIPPED, note=str(skip)))
+        except RuntimeFault as fault:
+            self.add_row(stage, Row(what, Status.FAILED, note=str(fault)))
+
+    def result(self) -> LadderResult:
+        """All stages in the ladder's order."""
+        return LadderResult(self._model, self.about, tuple(self._stage(name) for name in QUESTIONS))
+
+    def _stage(self, name: str) -> StageResult:
+        compared = [self._row(key) for key in self._metrics if key[0] == name]
+        rows = (*compared, *self._rows[name])
+        if rows:
+            return StageResult(name, rows)
+        if name not in self._stages:
+            return StageResult(name, (Row("-", Status.SKIPPED, note="the model has no such stage"),))
+        return StageResult(name, (Row("-", Status.FAILED, note="no common output"),))
+
+    def _row(self, key: tuple[str, str]) -> Row:
+        metrics, gate = self._metrics[key], self._gates[key]
+        if key in self._faults:
+            return Row(key[1], Status.FAILED, worst(metrics).shown() if metrics else {}, gate, self._faults[key])
+        return row_from_metrics(key[1], worst(metrics).shown(), gate)
 
 
 def row_from_metrics(output: str, metrics: Mapping[str, float], gate: Gate, note: str = "", headline: str = "") -> Row:
@@ -140,25 +180,3 @@ def row_from_metrics(output: str, metrics: Mapping[str, float], gate: Gate, note
     breaches = gate.breaches(metrics)
     text = "; ".join([*breaches, note] if note else breaches)
     return Row(output, Status.FAILED if breaches else Status.PASSED, metrics, gate, text, headline)
-
-
-def row_from_arrays(output: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]], gate: Gate, note: str = "") -> Row:
-    """A row from (reference, candidate) pairs, the worst of each figure; fails when they cannot be compared."""
-    try:
-        metrics: Metrics = worst([compare_arrays(reference, candidate) for reference, candidate in pairs])
-    except NotComparableError as error:
-        return Row(output, Status.FAILED, {}, gate, str(error))
-    return row_from_metrics(output, metrics.shown(), gate, note)
-
-
-def _run_stage(name: str, stage: Stage | None, subject: Any) -> StageResult:
-    if stage is None:
-        return StageResult(name, (Row("-", Status.SKIPPED, note="the model declares no such stage"),))
-    rows: list[Row] = []
-    try:
-        rows.extend(stage.run(subject))
-    except SkipStage as skip:
-        rows.append(Row("-", Status.SKIPPED, note=str(skip)))
-    except RuntimeFault as fault:
-        rows.append(Row("-", Status.FAILED, note=str(fault)))
-    return StageResult(name, tuple(rows) or (Row("-", Status.FAILED, note="no common output"),))

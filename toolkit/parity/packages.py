@@ -7,25 +7,35 @@ gate, so that a damaged package cannot excuse itself. Excused flips are counted 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
-from toolkit.bundle.manifest import ParityEntry
+from toolkit.bundle.bundle import Bundle
+from toolkit.bundle.manifest import ParityEntry, Precision
+from toolkit.corpora.open import open_corpus
 from toolkit.errors import RuntimeFault
-from toolkit.export.spec import ExportPlan, Precision
+from toolkit.export.spec import ExportPlan
 from toolkit.export.spec import Gate as PackageGate
+from toolkit.model import ModelInfo
 from toolkit.parity.gates import Gate, gate_from_package_gate
 from toolkit.parity.ladder import Row, Status, row_from_metrics
 from toolkit.parity.margins import is_near_tie, top_two
 from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
 from toolkit.runtimes.base import Runtime
+from toolkit.runtimes.eager import EagerRuntime
+from toolkit.runtimes.open import open_runtime
 from toolkit.runtimes.recording import Call, RecordingRuntime
 
 DecisionLogits = Callable[[Call, Runtime], Mapping[str, np.ndarray]]
 """For a recorded call: integer output -> the logits it was taken from, as a runtime computes them from its inputs."""
+
+# Clips that the packages stage runs, and calls that it keeps of each function: enough to fill every window and to see
+# blanks and tokens, and no more memory than a few hundred MB at the published size.
+CLIPS_EXERCISED = 3
+CALLS_KEPT = 64
 
 # An output of a single number (a probability) has no spread of its own: its calls are pooled into one array.
 _POOLED_ELEMENTS = 1
@@ -86,17 +96,42 @@ class OutputParity:
         )
 
 
-def record_calls(exercise: Callable[[Runtime], None], eager: Runtime, limit: int = 64) -> list[Call]:
-    """Run a model's host side on the eager wrappers and keep what each component was given.
+def record_calls(plan: ExportPlan, bundle: Bundle, model: ModelInfo, clips: Sequence[np.ndarray]) -> list[Call]:
+    """Run a model's host side on the eager wrappers, in every form, and keep what each component was given.
 
     Args:
-        exercise: runs the model on real audio with a runtime, in every form, so that each component is called.
-        eager: the wrappers.
-        limit: calls to keep of each function.
+        plan: the model's components.
+        bundle: constants and host files.
+        model: its reference module has `exercise(plan, bundle, runtime, clips)`.
+        clips: real audio, [samples] float32 each at the model's rate.
     """
-    recording = RecordingRuntime(eager, limit)
-    exercise(recording)
+    recording = RecordingRuntime(EagerRuntime(plan), CALLS_KEPT)
+    model.module("reference").exercise(plan, bundle, recording, clips)
     return recording.calls
+
+
+def measure_bundle(
+    model: ModelInfo, bundle: Bundle, plan: ExportPlan, components: Collection[str]
+) -> dict[str, list[ParityEntry]]:
+    """The parity of freshly saved packages on the demo clips: what `convert` ends with.
+
+    Args:
+        model: the family.
+        bundle: holds the packages; need not be published yet.
+        plan: what they were made from.
+        components: which to measure.
+
+    Returns:
+        Component -> an entry for each output of each of its functions.
+    """
+    rate = int(plan.host["sample_rate"])
+    clips = [example.samples(rate) for example in open_corpus("demo", CLIPS_EXERCISED)]
+    calls = [c for c in record_calls(plan, bundle, model, clips) if c.component in components]
+    precision = {c.name: c.precision for c in bundle.manifest.components if c.name in components}
+    packages = open_runtime("portable", bundle, model)
+    hook = model.module("reference").decision_logits
+    found = compare_packages(plan, calls, packages, EagerRuntime(plan), precision, hook)
+    return {name: [p.entry() for p in found if p.component == name] for name in precision}
 
 
 def compare_packages(

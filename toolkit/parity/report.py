@@ -13,17 +13,13 @@ JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is n
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.errors import OutputError
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status
 
@@ -76,27 +72,6 @@ def markdown_from_results(results: Sequence[LadderResult]) -> str:
             lines += _stage_markdown(stage)
         lines += [f"- {row.headline}" for row in _rows(result) if row.headline] + [""]
     return "\n".join(lines)
-
-
-def write_report(file: Path, results: Sequence[LadderResult]) -> None:
-    """Write the Markdown report; the file appears whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    except OSError as error:
-        raise OutputError(f"cannot write {file}: {error.strerror}", "Choose another place for --report.") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(markdown_from_results(results))
-        Path(temporary).replace(file)
-    except OSError as error:
-        raise OutputError(f"cannot write {file}: {error.strerror}", "Choose another place for --report.") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def number(value: float) -> str:

@@ -1,0 +1,132 @@
+"""`compare`: hold a bundle against its PyTorch model, stage by stage, and name the first stage to blame."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from models import all_models, find_model
+from toolkit.cli import progress, run, step_reporter
+from toolkit.model import ModelInfo
+from toolkit.model_options import resolve_options, with_model_options
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+GATE_FAILED = 1
+
+
+def main() -> None:
+    """Entry point of the `compare` script."""
+    run(app)
+
+
+def compare(
+    model: Annotated[str | None, typer.Argument(help="Model.  [default: all of them]", metavar="[MODEL]")] = None,
+    num_files: Annotated[
+        int | None, typer.Option(min=1, help="Clips to run, from the start of the data set.  [default: all]")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder that `convert` wrote.  [default: the demo bundle, made if needed]")
+    ] = None,
+    dataset: Annotated[
+        str,
+        typer.Option(help="demo, librispeech (test-clean, streamed), or a folder: audio beside .txt, or a .jsonl."),
+    ] = "demo",
+    runtime: Annotated[
+        Literal["auto", "coreml", "portable", "eager"],
+        typer.Option(help="What decodes; auto is coreml on macOS, portable elsewhere."),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: toolkit/parity/report.py).")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    *,
+    extra: dict[str, Any],
+) -> None:
+    """Compare a bundle with its PyTorch model: features, wrappers, packages, device, decode, task.
+
+    Exits with 1 when a gate fails, and names the first stage to blame.
+    """
+    from toolkit.output import check_output, write_text
+    from toolkit.parity import report as reports
+
+    models = _models(model, bundle)
+    options = _options(models, extra, asked=model is not None)
+    if report:
+        check_output(report)
+    results = [_result(m, bundle, runtime, dataset, num_files, options[m.id]) for m in models]
+    if as_json:
+        typer.echo(reports.json_from_results(results))
+    else:
+        reports.print_results(results)
+    if report:
+        write_text(report, reports.markdown_from_results(results))
+    if not reports.passed(results):
+        raise typer.Exit(GATE_FAILED)
+
+
+def _models(name: str | None, bundle: Path | None) -> list[ModelInfo]:
+    """The model asked for, that of the bundle, or all; a bundle must be of the model asked for."""
+    asked = find_model(name) if name else None
+    if bundle is None:
+        return [asked] if asked else list(all_models().values())
+    from toolkit.bundle.bundle import read_manifest
+
+    found = find_model(read_manifest(bundle).model)
+    if asked not in (None, found):
+        raise typer.BadParameter(f"{bundle} is a bundle of {found.id}, not of {name}")
+    return [found]
+
+
+def _options(models: list[ModelInfo], given: dict[str, Any], *, asked: bool) -> dict[str, dict[str, Any]]:
+    """Each model's options; where all models run, an option goes to those that have it."""
+    if asked:
+        return {m.id: resolve_options(m, "compare", given) for m in models}
+    known = {m.id: {option.name for option in m.options.get("compare", ())} for m in models}
+    return {m.id: resolve_options(m, "compare", {k: v for k, v in given.items() if k in known[m.id]}) for m in models}
+
+
+def _result(
+    model: ModelInfo, folder: Path | None, runtime: Any, dataset: str, num_files: int | None, options: dict[str, Any]
+) -> Any:
+    from toolkit.bundle.bundle import open_bundle
+    from toolkit.parity.engine import open_subject, run_ladder
+
+    folder = folder or _demo_bundle(model)
+    opened = open_bundle(folder)
+    with progress() as bar:
+        clips = _clips(model, opened.manifest.host["sample_rate"], dataset, num_files, bar)
+        subject = open_subject(model, opened, runtime, clips, options)
+        about = {
+            "bundle": str(folder),
+            "checkpoint": opened.manifest.checkpoint.id,
+            "precision": "/".join(sorted(set(subject.precision.values()))),
+            "target": opened.manifest.target,
+            "runtime": subject.runtime.name,
+            "dataset": dataset,
+        }
+        return run_ladder(subject, about)
+
+
+def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar: Any) -> Iterator[Any]:
+    from toolkit.corpora.open import open_corpus
+    from toolkit.parity.subject import Clip
+
+    task = bar.add_task(f"compare {model.id}", total=num_files)
+    for example in open_corpus(dataset, num_files):
+        bar.update(task, description=f"compare {model.id}: {example.id}")
+        yield Clip(example.id, example.samples(rate), example.text)
+        bar.advance(task)
+
+
+def _demo_bundle(model: ModelInfo) -> Path:
+    from toolkit.export.convert import ensure_demo_bundle
+
+    with progress() as bar:
+        return ensure_demo_bundle(model, step_reporter(bar, f"convert {model.id}"))
+
+
+app.command()(with_model_options(compare, (o for m in all_models().values() for o in m.options.get("compare", ()))))
+
+
+if __name__ == "__main__":
+    main()

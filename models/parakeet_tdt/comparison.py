@@ -1,0 +1,298 @@
+"""The ladder of Parakeet TDT: what is held against what, and within which gates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.parakeet_tdt.pipeline import Features, Pipeline
+from models.parakeet_tdt.reference import Reference, ReferenceRun
+from toolkit.decoding.transcript import Word
+from toolkit.decoding.transducer import Emission
+from toolkit.parity.gates import Gate
+from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.margins import is_near_tie, top_two
+from toolkit.parity.subject import Clip, Subject
+from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
+from toolkit.runtimes.base import Runtime
+
+FEATURES = Gate(
+    "ours sums in float64, the extractor in float32; where a mel bin is all but silent its logarithm differs most",
+    at_most={"max_abs": 1e-2, "rel_l2": 1e-4},
+)
+EXACT = Gate("a count", at_most={"mismatches": 0})
+WRAPPERS = Gate(
+    "the same weights in float32 by other operations: only the order of sums differs",
+    at_most={"rel_l2": 1e-4},
+    at_least={"psnr_db": 80, "cosine": 0.99999},
+)
+LOGITS = {
+    "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
+    "fp16": Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}),
+}
+DECISIONS = Gate(
+    "a decision may differ only where the reference is nearer to a tie than twice the largest logit error above",
+    at_most={"unexplained": 0},
+)
+WER = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"wer_delta_points": 0.10})
+BOUNDARIES = Gate("one encoder frame is 80 ms", at_least={"share_within_bin": 0.99})
+
+
+@dataclass
+class _Flips:
+    """Decisions that differ from the reference's, over all clips."""
+
+    decisions: int = 0
+    flips: int = 0
+    unexplained: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def row(self, output: str) -> Row:
+        """The row of the ladder; the first divergences are shown."""
+        metrics = {"decisions": self.decisions, "flips": self.flips, "unexplained": self.unexplained}
+        more = [f"and {len(self.notes) - 3} more"] if len(self.notes) > 3 else []
+        return row_from_metrics(output, metrics, DECISIONS, "; ".join(self.notes[:3] + more))
+
+
+@dataclass
+class _Texts:
+    """Transcripts of all clips."""
+
+    truth: list[str] = field(default_factory=list)
+    reference: list[str] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
+    reference_words: list[tuple[Word, ...]] = field(default_factory=list)
+    our_words: list[tuple[Word, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """Largest error seen on the logits of one utterance."""
+
+    token: float = 0.0
+    duration: float = 0.0
+
+
+class Comparison:
+    """Runs all clips through reference and port and fills the ladder.
+
+    Args:
+        subject: bundle, runtimes and clips.
+        ladder: to fill.
+        reference: of the same checkpoint.
+    """
+
+    def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
+        self._subject, self._ladder, self._reference = subject, ladder, reference
+        self._pipeline = Pipeline(subject.bundle, subject.runtime)
+        self._forced, self._free, self._texts = _Flips(), _Flips(), _Texts()
+        self._too_long: list[str] = []
+
+    def run(self) -> None:
+        """All clips, then what is counted over all of them."""
+        for clip in self._subject.clips:
+            self._clip(clip)
+        self._finish_decode()
+        with self._ladder.attempt("task", "word error rate"):
+            self._finish_task()
+
+    def _clip(self, clip: Clip) -> None:
+        features = self._pipeline.features(clip.audio)  # first, since it refuses audio too short for either side
+        run = self._reference.run(clip.audio)
+        self._ladder.add("features", "mel", run.mel, features["mel"], FEATURES)
+        self._ladder.add("features", "length", np.array([run.length]), np.array([features["length"]]), EXACT)
+        with self._ladder.attempt("wrappers", clip.id):
+            self._encoder_wrapper(run)
+            self._decoder_wrappers(run)
+        emissions: list[Emission] | None = None
+        with self._ladder.attempt("decode", clip.id):
+            emissions = self._decode(clip, features, run)
+        if emissions is not None:
+            self._keep_texts(clip, run, emissions)
+
+    def _encoder_wrapper(self, run: ReferenceRun) -> None:
+        """The reference's own mel, padded to each window, or cut where it is longer."""
+        for function in self._subject.plan.component("encoder").functions:
+            capacity = function.inputs[0].shape[1]
+            length = min(run.length, capacity)
+            frames = run.frames if length == run.length else self._reference.encode(run.mel[:length], length)
+            padded = np.zeros((1, capacity, run.mel.shape[1]), np.float32)
+            padded[0, :length] = run.mel[:length]
+            encoder = self._subject.eager.load("encoder", function.name)
+            outputs = encoder.predict({"mel": padded, "length": np.array([length], np.int32)})
+            name = f"encoder {function.name}"
+            self._ladder.add("wrappers", f"{name}: encoder", frames, outputs["encoder"][0, : len(frames)], WRAPPERS)
+            valid = np.array([len(frames)], np.int32)
+            self._ladder.add("wrappers", f"{name}: encoder_length", valid, outputs["encoder_length"], EXACT)
+
+    def _decoder_wrappers(self, run: ReferenceRun) -> None:
+        """Each component along the reference's own path, fed with the reference's own tensors."""
+        ladder, eager = self._ladder, self._subject.eager
+        ladder.add("wrappers", "prediction", run.predictions, _predictions(eager, run.spoken), WRAPPERS)
+        token_logits, duration_logits = _logits(eager, run.frames[run.positions], run.predictions[run.fed])
+        ladder.add("wrappers", "joint: token_logits", run.token_logits, token_logits, WRAPPERS)
+        ladder.add("wrappers", "joint: duration_logits", run.duration_logits, duration_logits, WRAPPERS)
+        decision = eager.load("joint_decision")
+        outputs = [
+            decision.predict(inputs) for inputs in _joint_inputs(run.frames[run.positions], run.predictions[run.fed])
+        ]
+        self._decisions("joint_decision", run, outputs)
+        self._decisions("decoder_step", run, list(_fused_steps(eager, run)))
+
+    def _decisions(self, name: str, run: ReferenceRun, outputs: list[dict[str, np.ndarray]]) -> None:
+        ours = {key: np.concatenate([values[key].ravel() for values in outputs]) for key in outputs[0]}
+        frames = np.asarray(self._reference.config.durations)[run.duration_logits.argmax(1)]
+        add = self._ladder.add
+        add("wrappers", f"{name}: token_id", run.token_logits.argmax(1), ours["token_id"], EXACT)
+        add("wrappers", f"{name}: duration", frames, ours["duration"], EXACT)
+        probability = _softmax(run.token_logits).max(1)
+        add("wrappers", f"{name}: token_probability", probability, ours["token_probability"], WRAPPERS)
+
+    def _decode(self, clip: Clip, features: Features, run: ReferenceRun) -> list[Emission]:
+        frames = self._pipeline.encode(features["mel"], features["length"])
+        emissions = self._pipeline.decode(frames)
+        capacity = max(window.mel_frames for window in self._pipeline.host.encoder_windows)
+        if features["length"] > capacity:  # joined windows are no longer the reference's frames: the task stage judges
+            self._too_long.append(clip.id)
+            return emissions
+        noise = self._teacher_forced(clip, run, frames)
+        self._free_running(clip, run, emissions, noise)
+        return emissions
+
+    def _teacher_forced(self, clip: Clip, run: ReferenceRun, frames: np.ndarray) -> _Noise:
+        """Our own frames and predictions along the reference's path: the logits that our decisions are taken from."""
+        if not {"prediction", "joint"} <= set(self._subject.precision):
+            return _Noise()
+        gate = LOGITS[self._precision]
+        self._ladder.add("decode", "encoder frames, mel to joint", run.frames, frames, gate)
+        if frames.shape != run.frames.shape:
+            return _Noise()
+        runtime = self._subject.runtime
+        ours = _logits(runtime, frames[run.positions], _predictions(runtime, run.spoken)[run.fed])
+        errors = []
+        for head, theirs, mine in zip(
+            ("token", "duration"), (run.token_logits, run.duration_logits), ours, strict=True
+        ):
+            self._ladder.add("decode", f"teacher-forced {head}_logits", theirs, mine, gate)
+            errors.append(float(np.abs(theirs - mine).max()))
+            for step in np.flatnonzero(theirs.argmax(1) != mine.argmax(1)):
+                self._flip(
+                    self._forced, clip, f"step {step}, {head}", theirs[step], int(mine[step].argmax()), errors[-1]
+                )
+        self._forced.decisions += 2 * len(run.tokens)
+        return _Noise(*errors)
+
+    def _free_running(self, clip: Clip, run: ReferenceRun, emissions: list[Emission], noise: _Noise) -> None:
+        """Our loop on its own; after the first divergence the paths are different utterances."""
+        self._free.decisions += 2 * len(run.tokens)
+        for step, emission in enumerate(emissions[: len(run.tokens)]):
+            where = f"step {step}, frame {emission.frame}"
+            if emission.token_id != run.tokens[step]:
+                logits = run.token_logits[step]
+                return self._flip(self._free, clip, f"{where}, token", logits, emission.token_id, noise.token)
+            if emission.duration != run.durations[step]:
+                logits = run.duration_logits[step]
+                return self._flip(self._free, clip, f"{where}, duration", logits, emission.duration, noise.duration)
+        if len(emissions) != len(run.tokens):
+            self._free.flips += 1
+            self._free.unexplained += 1
+            self._free.notes.append(f"{clip.id}: {len(emissions)} steps where the reference takes {len(run.tokens)}")
+        return None
+
+    def _flip(self, flips: _Flips, clip: Clip, where: str, logits: np.ndarray, ours: int, noise: float) -> None:
+        top = top_two(logits)
+        explained = is_near_tie(top.margin, noise)
+        flips.flips += 1
+        flips.unexplained += not explained
+        flips.notes.append(
+            f"{clip.id}, {where}: {ours} for {top.best} (reference's second {top.second}), margin {top.margin:.3g}, "
+            f"logit error up to {noise:.3g}: {'near tie' if explained else 'no near tie'}"
+        )
+
+    def _finish_decode(self) -> None:
+        for flips, name in ((self._forced, "teacher-forced decisions"), (self._free, "free-running decisions")):
+            if flips.decisions:
+                self._ladder.add_row("decode", flips.row(name))
+        if not self._forced.decisions and self._free.decisions:
+            note = "the bundle lacks prediction and joint: no noise is known, nothing is excused"
+            self._ladder.add_row("decode", Row("teacher-forced decisions", Status.SKIPPED, note=note))
+        if self._too_long:
+            note = f"longer than the largest window, judged by the task stage alone: {', '.join(self._too_long[:5])}"
+            self._ladder.add_row("decode", Row(f"{len(self._too_long)} clips", Status.SKIPPED, note=note))
+
+    def _keep_texts(self, clip: Clip, run: ReferenceRun, emissions: list[Emission]) -> None:
+        transcript = self._pipeline.transcript(emissions, len(clip.audio) / self._pipeline.sample_rate)
+        self._texts.truth.append(clip.text)
+        self._texts.reference.append(run.text)
+        self._texts.ours.append(transcript.text)
+        self._texts.reference_words.append(run.words)
+        self._texts.our_words.append(transcript.words)
+
+    def _finish_task(self) -> None:
+        texts = self._texts
+        if not any(texts.truth):
+            raise SkipStage("no clip with a transcript was decoded")
+        ours = word_error_percent(texts.truth, texts.ours)
+        theirs = word_error_percent(texts.truth, texts.reference)
+        metrics = {"wer_percent": ours, "reference_wer_percent": theirs, "wer_delta_points": ours - theirs}
+        headline = f"WER {ours:.2f} % ours, {theirs:.2f} % reference, over {len(texts.truth)} clips ({NORMALISER})"
+        self._ladder.add_row("task", row_from_metrics("words", metrics, WER, headline=headline))
+        self._ladder.add_row("task", self._boundary_row())
+
+    def _boundary_row(self) -> Row:
+        pairs = zip(self._texts.reference_words, self._texts.our_words, strict=True)
+        shifts = [boundary_shifts(reference, ours) for reference, ours in pairs]
+        joined = Boundaries(tuple(s for b in shifts for s in b.shifts_s))
+        if not joined.shifts_s:
+            return Row("word boundaries", Status.SKIPPED, note="reference and port share no word")
+        share = joined.share_within(self._pipeline.host.frame_s)
+        metrics = {"boundaries": len(joined.shifts_s), "mean_shift_ms": joined.mean_ms, "share_within_bin": share}
+        headline = f"word boundaries {joined.mean_ms:.1f} ms from the reference's, {100 * share:.1f} % within one frame"
+        return row_from_metrics("word boundaries", metrics, BOUNDARIES, headline=headline)
+
+    @property
+    def _precision(self) -> str:
+        half = self._subject.runtime.name != "eager" and "fp16" in self._subject.precision.values()
+        return "fp16" if half else "fp32"
+
+
+def _predictions(runtime: Runtime, spoken: np.ndarray) -> np.ndarray:
+    """Outputs [U, D] of the prediction component for a sequence of tokens, state handed on."""
+    component = runtime.load("prediction")
+    states = {n: np.zeros(component.inputs[n].shape, np.float32) for n in ("hidden_in", "cell_in")}
+    rows = []
+    for token in spoken:
+        outputs = component.predict({"token": np.array([[token]], np.int32), **states})
+        states = {"hidden_in": outputs["hidden_out"], "cell_in": outputs["cell_out"]}
+        rows.append(outputs["prediction"][0, 0])
+    return np.stack(rows)
+
+
+def _joint_inputs(frames: np.ndarray, predictions: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    for frame, prediction in zip(frames, predictions, strict=True):
+        yield {"encoder_frame": frame[None, None], "prediction": prediction[None, None]}
+
+
+def _logits(runtime: Runtime, frames: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Token logits [S, V] and duration logits [S, N] of the joint component."""
+    joint = runtime.load("joint")
+    outputs = [joint.predict(inputs) for inputs in _joint_inputs(frames, predictions)]
+    return np.stack([o["token_logits"][0, 0] for o in outputs]), np.stack([o["duration_logits"][0, 0] for o in outputs])
+
+
+def _fused_steps(runtime: Runtime, run: ReferenceRun) -> Iterator[dict[str, np.ndarray]]:
+    """The fused step along the reference's path; its state moves on when a token follows, not on a blank."""
+    component = runtime.load("decoder_step")
+    states = {n: np.zeros(component.inputs[n].shape, np.float32) for n in ("hidden_in", "cell_in")}
+    following = np.append(run.fed[1:], run.fed[-1])
+    for position, fed, after in zip(run.positions, run.fed, following, strict=True):
+        token = np.array([[run.spoken[fed]]], np.int32)
+        outputs = component.predict({"token": token, **states, "encoder_frame": run.frames[None, None, position]})
+        if after != fed:
+            states = {"hidden_in": outputs["hidden_out"], "cell_in": outputs["cell_out"]}
+        yield {name: outputs[name] for name in ("token_id", "token_probability", "duration")}
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

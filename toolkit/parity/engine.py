@@ -1,0 +1,92 @@
+"""The whole ladder for one subject: the model fills its stages, the engine those that every model shares."""
+
+import platform
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from toolkit.bundle.bundle import Bundle
+from toolkit.export.checkpoint import checkpoint_of_bundle
+from toolkit.model import ModelInfo
+from toolkit.parity.ladder import Ladder, LadderResult, Row, SkipStage, Status
+from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_calls
+from toolkit.parity.subject import Clip, ClipStream, Subject
+from toolkit.runtimes.eager import EagerRuntime
+from toolkit.runtimes.open import RuntimeChoice, open_runtime, resolve
+from toolkit.runtimes.recording import Call
+
+
+def open_subject(
+    model: ModelInfo, bundle: Bundle, runtime: RuntimeChoice, clips: Iterable[Clip], options: Mapping[str, Any]
+) -> Subject:
+    """Put a bundle to the test on a runtime.
+
+    Raises:
+        CheckpointError: what the bundle was made from is no longer there, or has changed.
+        UnsupportedError: the runtime is not available on this machine.
+    """
+    name = resolve(runtime)
+    plan = model.module("export").plan_for_bundle(bundle)
+    eager = EagerRuntime(plan)
+    return Subject(
+        model=model,
+        bundle=bundle,
+        checkpoint=checkpoint_of_bundle(bundle, model),
+        plan=plan,
+        eager=eager,
+        runtime=eager if name == "eager" else open_runtime(name, bundle, model),
+        packages=None if name == "eager" else open_runtime("portable", bundle, model),
+        clips=ClipStream(clips, CLIPS_EXERCISED),
+        options=options,
+    )
+
+
+def run_ladder(subject: Subject, about: Mapping[str, str]) -> LadderResult:
+    """Run every stage; a stage that fails does not keep the later ones from running.
+
+    The model's `reference` module has `STAGES`, `measure(subject, ladder)`, `exercise` and `decision_logits`.
+
+    Args:
+        subject: what is put to the test.
+        about: facts for the report.
+    """
+    reference = subject.model.module("reference")
+    ladder = Ladder(subject.model.id, reference.STAGES, about)
+    reference.measure(subject, ladder)
+    ladder.about["clips"] = str(subject.clips.count)
+    calls: list[Call] = []
+    if subject.packages is not None:
+        audio = [clip.audio for clip in subject.clips.first]
+        with ladder.attempt("packages", "recording"):
+            calls = record_calls(subject.plan, subject.bundle, subject.model, audio)
+    with ladder.attempt("packages", "-"):
+        _packages(subject, ladder, calls, reference)
+    with ladder.attempt("device", "-"):
+        _device(subject, ladder, calls, reference)
+    return ladder.result()
+
+
+def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
+    if subject.packages is None:
+        raise SkipStage("the eager runtime is under test, it runs no packages")
+    hook = reference.decision_logits
+    for parity in compare_packages(subject.plan, calls, subject.packages, subject.eager, subject.precision, hook):
+        ladder.add_row("packages", parity.row())
+    missing = [c.name for c in subject.plan.components if c.name not in subject.precision]
+    if missing:
+        note = f"the bundle holds no package of it: {', '.join(missing)}"
+        ladder.add_row("packages", Row("components left out", Status.SKIPPED, note=note))
+
+
+def _device(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
+    """Core ML against the portable runtime on the same recorded inputs."""
+    if platform.system() != "Darwin":
+        raise SkipStage(f"Core ML runs on macOS only, this is {platform.system()}")
+    if subject.packages is None:
+        raise SkipStage("the eager runtime is under test, it runs no packages")
+    portable, device = subject.packages, open_runtime("coreml", subject.bundle, subject.model)
+    kept = [c for c in calls if c.component in subject.precision]
+    outputs = [portable.load(c.component, c.function).predict(c.inputs) for c in kept]
+    replayed = [Call(c.component, c.function, c.inputs, o) for c, o in zip(kept, outputs, strict=True)]
+    hook = reference.decision_logits
+    for parity in compare_packages(subject.plan, replayed, device, portable, subject.precision, hook):
+        ladder.add_row("device", parity.row())

@@ -1,0 +1,82 @@
+"""What is put to the test: one bundle, its checkpoint, a runtime, and clips of real audio."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from toolkit.bundle.bundle import Bundle
+from toolkit.bundle.manifest import Precision
+from toolkit.export.checkpoint import Checkpoint
+from toolkit.export.spec import ExportPlan
+from toolkit.model import ModelInfo
+from toolkit.runtimes.base import Runtime
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance at the model's rate.
+
+    Attributes:
+        id: of the corpus.
+        audio: [samples] float32.
+        text: the transcript.
+    """
+
+    id: str
+    audio: np.ndarray
+    text: str
+
+
+class ClipStream:
+    """Clips read one by one, once; the first few are kept for the packages stage.
+
+    Args:
+        clips: lazily read.
+        keep: how many to keep.
+    """
+
+    def __init__(self, clips: Iterable[Clip], keep: int) -> None:
+        self._clips, self._keep = clips, keep
+        self.first: list[Clip] = []
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Clip]:
+        for clip in self._clips:
+            self.count += 1
+            if len(self.first) < self._keep:
+                self.first.append(clip)
+            yield clip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The bundle under test and all that it is held against.
+
+    Attributes:
+        model: the family.
+        bundle: opened and checked.
+        checkpoint: what the bundle was made from; the reference loads it.
+        plan: the model's components, from the checkpoint.
+        eager: runs the wrappers of the plan.
+        runtime: under test in the stages decode and task.
+        packages: runs the saved packages; None where only the wrappers are under test.
+        clips: real audio.
+        options: the model's own options of `compare`, as they were resolved.
+    """
+
+    model: ModelInfo
+    bundle: Bundle
+    checkpoint: Checkpoint
+    plan: ExportPlan
+    eager: Runtime
+    runtime: Runtime
+    packages: Runtime | None
+    clips: ClipStream
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def precision(self) -> dict[str, Precision]:
+        """Component -> precision of its package."""
+        return {c.name: c.precision for c in self.bundle.manifest.components}
