@@ -16,7 +16,7 @@ from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.decoding.transcript import Transcript
 from toolkit.decoding.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
 from toolkit.decoding.windows import plan_windows
-from toolkit.errors import BundleError, RuntimeFault
+from toolkit.errors import BundleError, RuntimeFault, ToolkitError
 from toolkit.runtimes.base import Runtime
 
 StepForm = Literal["split", "decision", "fused"]
@@ -80,6 +80,7 @@ class Pipeline:
 
     Raises:
         BundleError: the bundle lacks what the pipeline needs.
+        ToolkitError: a negative bound.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class Pipeline:
         max_symbols: int = 0,
         encoder_function: str | None = None,
     ) -> None:
+        if max_symbols < 0:
+            raise ToolkitError(f"--max-symbols is {max_symbols}", "Give 0 for no bound, or a positive number.")
         self.host = _host_constants(bundle)
         self._bundle, self._runtime, self._max_symbols = bundle, runtime, max_symbols
         self._mel = _front_end(bundle, self.host)
@@ -102,6 +105,11 @@ class Pipeline:
     def sample_rate(self) -> int:
         """Rate of the audio that `transcribe` takes, in Hz."""
         return self.host.sample_rate
+
+    def load(self, samples: int) -> None:
+        """Load what audio of this length needs, so that `transcribe` only computes."""
+        self._runtime.load("encoder", self._window_for(self.host.mel.frames(samples)).function)
+        _ = self._step
 
     def transcribe(self, audio: np.ndarray, progress: Progress | None = None) -> Transcript:
         """Transcribe one utterance of any length.

@@ -47,15 +47,27 @@ def read_audio(source: str | Path, sample_rate: int) -> np.ndarray:
     return samples if rate == sample_rate else soxr.resample(samples, rate, sample_rate, quality="HQ")
 
 
+def check_source(source: str | Path) -> None:
+    """Refuse what is not there, without reading it.
+
+    Raises:
+        AudioError: there is no such file, or it is a folder.
+    """
+    path = Path(source)
+    if str(source) == STDIN:
+        return
+    if not path.exists():
+        raise AudioError(f"{source} does not exist", "Check the path.")
+    if path.is_dir():
+        raise AudioError(f"{source} is a folder, not a file", "Give the audio files in it.")
+
+
 def _decode(source: str | Path, name: str) -> tuple[np.ndarray, int]:
     path = Path(source)
     try:
         if str(source) == STDIN:
             return _decode_bytes(sys.stdin.buffer.read(), name)
-        if not path.exists():
-            raise AudioError(f"{name} does not exist", "Check the path.")
-        if path.is_dir():
-            raise AudioError(f"{name} is a folder, not a file", "Give the audio files in it.")
+        check_source(source)
         if not path.is_file():  # a pipe: libsndfile needs to seek
             return _decode_bytes(path.read_bytes(), name)
         with path.open("rb") as stream:
