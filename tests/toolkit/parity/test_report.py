@@ -1,0 +1,73 @@
+import io
+import json
+import math
+
+import numpy as np
+from rich.console import Console
+
+from toolkit.parity.gates import Gate
+from toolkit.parity.ladder import Ladder, LadderResult, Row, Status, row_from_metrics
+from toolkit.parity.report import json_from_results, markdown_from_results, number, passed, print_results
+
+GATE = Gate("why not", at_most={"max_abs": 0.5}, measured="0.1")
+
+
+def result(*, error: float = 0.0) -> LadderResult:
+    board = Ladder("toy", ("features", "task"), {"runtime": "fake"})
+    board.add("features", "mel", np.ones(3), np.ones(3) + error, GATE)
+    words = {"wer_percent": 2.5, "reference_wer_percent": 2.5}
+    board.add_row("task", row_from_metrics("words", words, Gate("words"), headline="WER 2.50 % ours, 2.50 % reference"))
+    board.add_row("device", Row("-", Status.SKIPPED, note="not here"))
+    return board.result()
+
+
+def printed(*results: LadderResult) -> str:
+    stream = io.StringIO()
+    print_results(results, Console(file=stream))
+    return stream.getvalue()
+
+
+def test_plain_text_shows_numbers_gate_reason_wer_and_verdict():
+    text = printed(result())
+    for part in ("max abs", "gate A: max_abs <= 0.5. Reason: why not. Measured when it was set: 0.1.", "SKIP -: not here"):
+        assert part in text
+    assert text.index("WER 2.50 %") < text.index("toy: passed")
+    assert "\x1b" not in text
+
+
+def test_failure_names_the_stage():
+    assert "the first stage to blame is 'features'" in printed(result(error=1.0))
+
+
+def test_json_is_strict_and_shows_nan_and_infinity_as_null():
+    broken = result(error=math.nan)
+    text = json_from_results([result(), broken])
+    value = json.loads(text, parse_constant=lambda name: 1 / 0)
+    assert value["schema"] == 1
+    assert value["passed"] is False
+    assert value["blame"] == [{"model": "toy", "stage": "features"}]
+    good, bad = (model["stages"][0]["rows"][0] for model in value["models"])
+    assert good["metrics"]["psnr_db"] is None
+    assert bad["metrics"]["max_abs"] is None
+    assert bad["status"] == "FAILED"
+    assert good["gate"] == {"at_most": {"max_abs": 0.5}, "at_least": {}, "reason": "why not", "measured": "0.1"}
+
+
+def test_markdown_has_tables_and_escapes_pipes():
+    board = Ladder("toy", ("features",), {})
+    board.add("features", "a|b", np.ones(1), np.ones(1), GATE)
+    text = markdown_from_results([board.result()])
+    assert "| a\\|b | 0 |" in text
+    assert "Overall: **passed**" in text
+
+
+def test_nothing_compared_is_no_pass():
+    assert not passed([])
+    assert passed([result()])
+    assert not passed([result(), result(error=1.0)])
+
+
+def test_numbers():
+    assert [number(v) for v in (0, 3, 0.001234, 0.98765, 12.345, math.inf)] == [
+        "0", "3", "0.00123", "0.98765", "12.35", "inf",
+    ]  # fmt: skip
