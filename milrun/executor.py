@@ -236,6 +236,8 @@ class CompiledFunction:
                 fixed[name] = tuple(declared for _, declared in operation.outputs)
 
     def _output(self, name: str, type: ValueType, known: OpFn) -> Output:
+        for constants in (self._raw, self._constants):  # a sibling block may have a constant of this name
+            constants.pop(name, None)
         finish = None
         if isinstance(type, TensorType) and not known.exact and type.dtype not in ("string", "dictionary"):
             finish = round_to(type.dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from milrun.errors import InputError
-from milrun.numerics import container_from_numpy, numpy_from_container
+from milrun.numerics import container_dtype, container_from_numpy, numpy_from_container
 from milrun.program import TensorType
 
 
@@ -69,4 +69,4 @@ class State(Mapping[str, np.ndarray]):
 
 def _zeros(type: TensorType) -> torch.Tensor:
     shape = [d for d in (type.shape or ()) if d is not None]
-    return torch.zeros(shape, dtype=torch.float32)
+    return torch.zeros(shape, dtype=container_dtype(type.dtype))

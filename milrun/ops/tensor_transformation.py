@@ -236,14 +236,8 @@ def _slices(
 
 def _take(x: Tensor, axis: int, indices: range) -> Tensor:
     """The elements `indices` along `axis`; a view unless the step is negative."""
+    if indices == range(x.shape[axis]):
+        return x
     if indices.step < 0:
         return _take(x, axis, indices[::-1]).flip([axis])
-    return (
-        x.narrow(axis, indices.start if len(indices) else 0, len(indices))
-        if indices.step == 1
-        else _strided(x, axis, indices)
-    )
-
-
-def _strided(x: Tensor, axis: int, indices: range) -> Tensor:
     return x[(slice(None),) * axis + (slice(indices.start, indices.stop, indices.step),)]

@@ -1,5 +1,7 @@
 """Compressed weights: literal examples of MIL's descriptions, and models compressed with coremltools.optimize."""
 
+from dataclasses import replace
+
 import coremltools as ct
 import coremltools.optimize.coreml as cto
 import numpy as np
@@ -238,3 +240,21 @@ def test_a_compressed_model_is_its_decompressed_self(recipe, tmp_path):
         np.testing.assert_allclose(small.predict({"x": x})["y"], expected, rtol=1e-5, atol=1e-6)
     uncached = milrun.load(tmp_path / "small.mlpackage", cache_weights=False)
     np.testing.assert_array_equal(uncached.predict({"x": x})["y"], small.predict({"x": x})["y"])
+
+
+@pytest.mark.parametrize(("cached", "times"), [(True, 2), (False, 6)])
+def test_weights_are_decompressed_once_when_they_are_kept(cached, times, tmp_path, monkeypatch):
+    palettize(nbits=4)(tiny()).save(str(tmp_path / "small.mlpackage"))
+    key, calls = "constexpr_lut_to_dense@iOS18", []
+    call = milrun.OPS[key].call
+
+    def counted(**arguments):
+        calls.append(arguments)
+        return call(**arguments)
+
+    monkeypatch.setitem(milrun.OPS, key, replace(milrun.OPS[key], call=counted))
+    model = milrun.load(tmp_path / "small.mlpackage", cache_weights=cached)
+    assert calls == []
+    for _ in range(3):
+        model.predict({"x": np.zeros((2, 64), np.float32)})
+    assert len(calls) == times

@@ -48,6 +48,22 @@ def test_cond_runs_one_branch(taken):
     assert_op(build, {"p": np.array([taken]), "x": x}, *expected)
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_name_that_is_a_constant_in_one_branch_and_not_in_the_other(taken):
+    x = np.array([1.0, 2.0], np.float32)
+
+    def build(p, x):
+        def true_branch():
+            return mb.mul(x=x, y=mb.const(val=np.float32(3), name="k"))
+
+        def false_branch():
+            return mb.mul(x=mb.add(x=x, y=np.float32(1), name="k"), y=np.float32(5))
+
+        return mb.cond(pred=scalar(p), _true_fn=true_branch, _false_fn=false_branch)
+
+    assert_op(build, {"p": np.array([taken]), "x": x}, x * 3 if taken else (x + 1) * 5)
+
+
 @pytest.mark.parametrize("limit", [0, 1, 7])
 def test_while_loop(limit):
     """Fibonacci: the loop variables change places, and an outer value is read in both blocks."""
