@@ -6,6 +6,7 @@ import torch
 from coremltools.converters.mil import Builder as mb
 
 from milrun import OpError
+from milrun.registry import find_op
 from tests.milrun.harness import assert_op, run_op
 
 
@@ -180,6 +181,67 @@ def test_slice_by_index_squeezing_an_index_out_of_range():
             lambda x, begin: mb.slice_by_index(x=x, begin=begin, end=begin, squeeze_mask=[True, True]),
             {"x": ramp(2, 3), "begin": np.array([0, 3], dtype=np.int32)},
         )
+
+
+def random_slice(rng, size):
+    """(begin, end, stride, begin_mask, end_mask, squeeze_mask) of one dimension."""
+    squeeze = rng.random() < 0.2
+    begin = rng.integers(-size, size) if squeeze else rng.integers(-size - 1, size + 1)
+    masks = rng.random() < 0.3, rng.random() < 0.3, squeeze
+    return int(begin), int(rng.integers(-size - 1, size + 2)), int(rng.choice([1, 2, 3, -1, -2])), *masks
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slices_of_any_kind_are_numpys(seed):
+    """Calls the functions themselves: 20 x 25 random slices of rank 1 to 5, read and updated."""
+    rng = np.random.default_rng(seed)
+    read, write = find_op("slice_by_index", "iOS18").call, find_op("slice_update", "iOS18").call
+    for _ in range(25):
+        x = ramp(*rng.integers(1, 5, rng.integers(1, 6)))
+        arguments = [list(column) for column in zip(*(random_slice(rng, size) for size in x.shape), strict=True)]
+        begin, end, stride, begin_mask, end_mask, squeeze = arguments
+        place = tuple(
+            (0 if begin_mask[i] else begin[i])
+            if squeeze[i]
+            else slice(None if begin_mask[i] else begin[i], None if end_mask[i] else end[i], stride[i])
+            for i in range(x.ndim)
+        )
+        wanted = np.asarray(x[place])
+        np.testing.assert_array_equal(read(torch.from_numpy(x), *arguments).numpy(), wanted)
+        update, expected = np.asarray(-1 - ramp(*wanted.shape)), x.copy()
+        expected[place] = update
+        np.testing.assert_array_equal(write(torch.from_numpy(x), torch.from_numpy(update), *arguments), expected)
+
+
+NOTHING, ONE = torch.zeros(2, 0, 3), torch.tensor(5.0)
+EDGES = {
+    "reshape of nothing with -1": ("reshape", (NOTHING, [-1, 3]), (0, 3)),
+    "reshape of a scalar": ("reshape", (ONE, [1, 1]), (1, 1)),
+    "squeeze of a scalar": ("squeeze", (ONE,), ()),
+    "expand_dims of a scalar": ("expand_dims", (ONE, [0, -1]), (1, 1)),
+    "transpose of a scalar": ("transpose", (ONE, []), ()),
+    "reverse of a scalar": ("reverse", (ONE,), ()),
+    "slice_by_index of nothing": ("slice_by_index", (NOTHING, [0, 0, 0], [1, 0, 3], [1, 1, -1]), (1, 0, 0)),
+    "slice_by_size of nothing": ("slice_by_size", (NOTHING, [0, 0, 1], [-1, 0, -1]), (2, 0, 2)),
+    "windows as long as the axis": ("sliding_windows", (torch.zeros(2, 5), 1, 5, 2), (2, 1, 5)),
+    "reverse_sequence of nothing": ("reverse_sequence", (torch.zeros(2, 0), [0, 0], 1, 0), (2, 0)),
+    "shape of a scalar": ("shape", (ONE,), (0,)),
+    "concat of nothing": ("concat", ([NOTHING, NOTHING], 1), (2, 0, 3)),
+    "cumsum of nothing": ("cumsum", (NOTHING, 1, True, True), (2, 0, 3)),
+    "pad of nothing": ("pad", (NOTHING, [1, 1, 0, 0]), (2, 2, 3)),
+    "non_zero of nothing": ("non_zero", (NOTHING,), (0, 3)),
+    "one_hot of a scalar": ("one_hot", (torch.tensor(1), 3), (3,)),
+    "topk of none": ("topk", (torch.zeros(3), 0, 0, False, True, False), (0,)),
+    "gather from nothing": ("gather", (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int32)), (0, 3)),
+    "batched gather of nothing": ("gather", (NOTHING, torch.zeros(2, 0, dtype=torch.int32), 1, 1), (2, 0, 3)),
+}
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), EDGES.values(), ids=EDGES)
+def test_scalars_and_empty_tensors(name, arguments, shape):
+    """Calls the functions themselves: coremltools builds no program with an empty tensor."""
+    result = find_op(name, "iOS18").call(*arguments)
+    assert (result[0] if isinstance(result, tuple) else result).shape == shape
 
 
 @pytest.mark.parametrize("name", [name for name in SLICES if name != "all squeezed"])
