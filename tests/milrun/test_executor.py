@@ -1,0 +1,216 @@
+"""Running a function: order, rounding, freeing, looking inside, and every error's text."""
+
+import numpy as np
+import pytest
+import torch
+from coremltools.converters.mil import Builder as mb
+
+import milrun
+from milrun import InputError, OpError, UnsupportedOpsError, executor, registry
+from tests.milrun.harness import run_op, save_program
+
+X = np.array([[1.0, -2.0, 3.0]], np.float32)
+
+
+def chain(x):
+    """relu -> exp -> add: named so that tests can ask for them."""
+    a = mb.relu(x=x, name="rectified")
+    b = mb.exp(x=a, name="powers")
+    return mb.add(x=b, y=a, name="total")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return save_program(chain, {"x": X}, tmp_path_factory.mktemp("chain"), "iOS17")
+
+
+@pytest.fixture
+def model(package):
+    return milrun.load(package)
+
+
+def test_predict(model):
+    (total,) = model.predict({"x": X}).values()
+    relu = np.maximum(X, 0)
+    np.testing.assert_allclose(total, np.exp(relu) + relu, rtol=1e-6)
+
+
+def test_an_input_array_is_never_changed_or_kept(model):
+    x = X.copy()
+    first = model.predict({"x": x})["total"]
+    x[:] = 0
+    np.testing.assert_array_equal(first, model.predict({"x": X})["total"])
+
+
+def test_values_are_freed_after_their_last_use(model):
+    steps = model._compiled.root.steps
+    slots = model._compiled._slots
+    freed = {step.operation.type: set(step.free) for step in steps if step.free}
+    assert freed["relu"] == {slots["x"]}
+    assert freed["add"] == {slots["rectified"], slots["powers"]}
+    assert not any(slots["total"] in step.free for step in steps)
+
+
+def test_freed_values_are_really_gone(model, monkeypatch):
+    alive = []
+    run_step = executor._run_step
+
+    def counting(step, env, watch):
+        run_step(step, env, watch)
+        alive.append(sum(value is not None for value in env))
+
+    monkeypatch.setattr(executor, "_run_step", counting)
+    model.predict({"x": X})
+    assert alive == [1, 2, 1]
+
+
+def test_keep_some_or_all(model):
+    kept, rows = model.inspect({"x": X}, keep={"rectified"})
+    assert set(kept) == {"rectified"}
+    np.testing.assert_array_equal(kept["rectified"], np.maximum(X, 0))
+    assert rows == []
+    assert set(model.inspect({"x": X}, keep="all")[0]) == {"rectified", "powers", "total"}
+
+
+@pytest.mark.parametrize("stop", ["powers", "exp"])
+def test_stop_after_a_value_or_an_op(model, stop):
+    kept, _ = model.inspect({"x": X}, keep="all", stop_after=stop)
+    assert set(kept) == {"rectified", "powers"}
+
+
+def test_trace(model):
+    rows = model.inspect({"x": np.array([[np.inf, np.nan, 2.0]], np.float32)}, trace=True)[1]
+    assert [(row.name, row.op, row.dtype, row.shape) for row in rows] == [
+        ("rectified", "relu", "float32", (1, 3)),
+        ("powers", "exp", "float32", (1, 3)),
+        ("total", "add", "float32", (1, 3)),
+    ]
+    assert [row.non_finite for row in rows] == [2, 2, 2]
+    assert (rows[0].minimum, rows[0].maximum) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("arguments", [{"keep": {"nothing"}}, {"stop_after": "nothing"}, {"keep": "nothing"}])
+def test_asking_for_what_is_not_there(model, arguments):
+    with pytest.raises(InputError, match="nothing"):
+        model.inspect({"x": X}, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, r"wants inputs \['x'\], got \[\]"),
+        ({"x": X, "y": X}, r"wants inputs \['x'\], got \['x', 'y'\]"),
+        ({"x": X[0]}, r"input 'x' is float32 \[1, 3\], got shape \[3\]"),
+        ({"x": X[:, :2]}, r"got shape \[1, 2\]"),
+        ({"x": X.astype(complex)}, "got complex128"),
+        ({"x": np.array([["a", "b", "c"]])}, "got <U1"),
+    ],
+)
+def test_wrong_inputs(model, inputs, message):
+    with pytest.raises(InputError, match=message):
+        model.predict(inputs)
+
+
+def test_integer_inputs_must_fit(tmp_path):
+    path = save_program(lambda i: mb.add(x=i, y=np.int32(1)), {"i": np.array([1], np.int32)}, tmp_path, "iOS17")
+    model = milrun.load(path)
+    with pytest.raises(InputError, match="got values from 4294967296"):
+        model.predict({"i": np.array([2**32])})
+    with pytest.raises(InputError, match="got float32"):
+        model.predict({"i": np.array([1.0], np.float32)})
+    (y,) = model.predict({"i": np.array([2**31 - 1])}).values()
+    np.testing.assert_array_equal(y, np.array([-(2**31)], np.int32))
+    assert y.dtype == np.int32
+
+
+def test_float16_rounds_inputs_once_and_results_once():
+    # 1 + 2^-11 is a tie that float16 rounds to 1; the sum of two rounded ones is exact.
+    x = np.array([2048.0, 1.0, 65504.0], np.float16)
+    sum_, chained = run_op(
+        lambda x: (mb.add(x=x, y=np.float16(1)), mb.mul(x=mb.add(x=x, y=x), y=np.float16(0.5))), {"x": x}
+    )
+    np.testing.assert_array_equal(sum_, [2048.0, 2.0, 65504.0])
+    np.testing.assert_array_equal(chained, [2048.0, 1.0, np.inf])  # between two ops the value is float16
+
+
+def test_float16_inputs_beyond_the_range_become_infinite(tmp_path):
+    model = milrun.load(save_program(lambda x: mb.relu(x=x), {"x": np.zeros(1, np.float16)}, tmp_path, "iOS17"))
+    (y,) = model.predict({"x": np.array([1e6], np.float32)}).values()
+    assert y.dtype == np.float16
+    assert np.isinf(y).all()
+
+
+def test_every_missing_op_is_reported_at_once(package, monkeypatch):
+    for name in ("relu", "exp"):
+        monkeypatch.delitem(registry.OPS, name)
+    with pytest.raises(UnsupportedOpsError, match=r"exp \(x1\), relu \(x1\)") as caught:
+        milrun.load(package)
+    assert caught.value.missing == {"exp": 1, "relu": 1}
+
+
+def replaced(monkeypatch, function):
+    original = registry.OPS["exp"]
+    changed = registry.OpFn("exp", original.since, function, original.kinds, original.required, original.exact)
+    monkeypatch.setitem(registry.OPS, "exp", changed)
+
+
+def test_a_failing_op_names_itself_and_its_inputs(package, monkeypatch):
+    def fail(x):
+        raise ValueError("no luck")
+
+    replaced(monkeypatch, fail)
+    with pytest.raises(OpError, match=r"op 'powers' \(exp\): no luck \(inputs: x: float32 \[1, 3\]\)") as caught:
+        milrun.load(package).predict({"x": X})
+    assert (caught.value.op_type, caught.value.op_name) == ("exp", "powers")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_result_of_another_shape_is_an_error(package, monkeypatch):
+    replaced(monkeypatch, lambda x: x[:, :1])
+    with pytest.raises(OpError, match=r"result \[1, 1\], the program declares float32 \[1, 3\]"):
+        milrun.load(package).predict({"x": X})
+
+
+def test_too_many_results_are_an_error(package, monkeypatch):
+    replaced(monkeypatch, lambda x: (x, x))
+    with pytest.raises(OpError, match="2 results for 1 declared outputs"):
+        milrun.load(package).predict({"x": X})
+
+
+def test_an_op_may_not_change_its_inputs_for_later_readers(model):
+    kept, _ = model.inspect({"x": X}, keep="all")
+    np.testing.assert_array_equal(kept["total"], kept["powers"] + kept["rectified"])
+
+
+def test_weights_are_cached_or_read_anew(tmp_path):
+    weight = np.arange(48, dtype=np.float16).reshape(16, 3)
+    path = save_program(lambda x: mb.linear(x=x, weight=weight), {"x": X.astype(np.float16)}, tmp_path, "iOS17")
+    results = [milrun.load(path, cache_weights=cache).predict({"x": X}) for cache in (True, False)]
+    np.testing.assert_array_equal(*[next(iter(result.values())) for result in results])
+
+
+def test_two_outputs_may_be_one_value(tmp_path):
+    model = milrun.load(save_program(lambda x: (mb.relu(x=x), mb.exp(x=x)), {"x": X}, tmp_path, "iOS17"))
+    assert [y.shape for y in model.predict({"x": X}).values()] == [(1, 3), (1, 3)]
+
+
+def test_registering_twice_and_unknown_annotations_are_errors():
+    with pytest.raises(ValueError, match="registered twice"):
+
+        @registry.op()
+        def relu(x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    with pytest.raises(ValueError, match="no argument kind"):
+
+        @registry.op()
+        def new_op(x: complex) -> torch.Tensor:
+            return torch.tensor(x)
+
+
+def test_versions_take_over_from_their_opset_on():
+    assert registry.find_op("reduce_argmax", "iOS16").since == "iOS15"
+    assert registry.find_op("reduce_argmax", "iOS17").since == "iOS17"
+    assert registry.find_op("reduce_argmax", "iOS18").since == "iOS17"
+    assert registry.find_op("resize", "iOS16") is None
+    assert registry.find_op("relu", "an opset of the future").since == "iOS15"
