@@ -1,0 +1,54 @@
+"""Choosing a runtime."""
+
+import sys
+
+import pytest
+
+from toolkit.errors import UnsupportedError
+from toolkit.runtimes import open as opening
+from toolkit.runtimes.open import open_runtime, resolve
+
+
+@pytest.mark.parametrize(("platform", "name"), [("darwin", "coreml"), ("linux", "portable")])
+def test_auto(monkeypatch, platform, name):
+    monkeypatch.setattr(sys, "platform", platform)
+    assert resolve("auto") == name
+
+
+@pytest.mark.parametrize("name", ["coreml", "portable", "eager"])
+def test_a_name_is_itself(name):
+    assert resolve(name) == name
+
+
+class FakeBundle:
+    def locate(self, component, function):
+        raise AssertionError("nothing is loaded on opening")
+
+
+class FakeModel:
+    def module(self, part):
+        assert part == "export"
+        return self
+
+    def plan_for_bundle(self, bundle):
+        return ("plan", bundle)
+
+
+def test_portable_and_eager():
+    bundle = FakeBundle()
+    assert open_runtime("portable", bundle, FakeModel()).name == "portable"
+    eager = open_runtime("eager", bundle, FakeModel())
+    assert (eager.name, eager._plan) == ("eager", ("plan", bundle))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there")
+def test_coreml_off_macos_is_refused():
+    with pytest.raises(UnsupportedError, match="needs macOS"):
+        open_runtime("coreml", FakeBundle(), FakeModel())
+
+
+@pytest.mark.parametrize(("name", "needs"), [("portable", "needs torch"), ("eager", "needs torch and transformers")])
+def test_without_torch_it_says_so(monkeypatch, name, needs):
+    monkeypatch.setattr(opening, "find_spec", lambda module: None)
+    with pytest.raises(UnsupportedError, match=needs):
+        open_runtime(name, FakeBundle(), FakeModel())
