@@ -43,8 +43,10 @@ def librispeech_examples(source: str = DATASET) -> Iterator[Example]:
 
 def _rows(source: str) -> Any:
     import datasets
+    import huggingface_hub
 
     datasets.disable_progress_bars()
+    huggingface_hub.utils.logging.set_verbosity_error()  # it logs each retry; we say once that the hub is not there
     rows = datasets.load_dataset(source, CONFIG, split=SPLIT, streaming=True)
     # Decoding is left to soundfile: `datasets` would need torchcodec and ffmpeg's libraries.
     return rows.cast_column("audio", datasets.Audio(decode=False))

@@ -16,7 +16,7 @@ import numpy as np
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import ParityEntry, Precision
 from toolkit.corpora.open import open_corpus
-from toolkit.errors import RuntimeFault
+from toolkit.errors import BundleError, RuntimeFault
 from toolkit.export.spec import ExportPlan
 from toolkit.export.spec import Gate as PackageGate
 from toolkit.model import ModelInfo
@@ -223,7 +223,7 @@ class _Replay:
         try:
             ours = self.decision_logits(call, self.runtime).get(output)
             theirs = self.decision_logits(call, self.eager).get(output)
-        except (KeyError, RuntimeFault):  # the bundle lacks the component that shows its logits
+        except (BundleError, RuntimeFault):  # the bundle lacks the component that shows its logits
             return False
         if ours is None or theirs is None:
             return False

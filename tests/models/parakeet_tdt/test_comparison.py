@@ -123,8 +123,8 @@ def test_joint_faults_blame_wrappers(demo, tmp_path, name, wrapper):
     assert f"({name}" in result.verdict
 
 
-def test_wrong_start_symbol_blames_decode_and_shows_the_first_divergence(demo, tmp_path):
-    result = run(demo, tmp_path, host={"start_id": 5})
+def test_blank_fed_to_the_network_blames_decode_and_shows_the_first_divergence(demo, tmp_path):
+    result = run(demo, tmp_path, host={"blank_id": 0})
     assert result.blame == "decode"
     note = rows(result, "decode")["free-running decisions"].note
     assert "reference's second" in note

@@ -40,7 +40,9 @@ def test_equal_infinities_agree_and_nan_never_does():
 def test_fp16_overflow_does_not_hide():
     assert compare_arrays(np.array([70000.0], np.float32), np.array([70000.0]).astype(np.float32)).max_abs == 0
     with np.errstate(over="ignore"):
-        assert compare_arrays(np.array([7e4], np.float32), np.array([7e4], np.float32).astype(np.float16)).non_finite == 1
+        assert (
+            compare_arrays(np.array([7e4], np.float32), np.array([7e4], np.float32).astype(np.float16)).non_finite == 1
+        )
 
 
 def test_integers_are_counted():

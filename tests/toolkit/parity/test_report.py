@@ -29,7 +29,11 @@ def printed(*results: LadderResult) -> str:
 
 def test_plain_text_shows_numbers_gate_reason_wer_and_verdict():
     text = printed(result())
-    for part in ("max abs", "gate A: max_abs <= 0.5. Reason: why not. Measured when it was set: 0.1.", "SKIP -: not here"):
+    for part in (
+        "max abs",
+        "gate A: max_abs <= 0.5. Reason: why not. Measured when it was set: 0.1.",
+        "SKIP -: not here",
+    ):
         assert part in text
     assert text.index("WER 2.50 %") < text.index("toy: passed")
     assert "\x1b" not in text

@@ -1,0 +1,134 @@
+import io
+import json
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+
+from toolkit.corpora import librispeech
+from toolkit.corpora.example import Example, WordTime
+from toolkit.corpora.folder import folder_examples
+from toolkit.corpora.librispeech import librispeech_examples
+from toolkit.corpora.open import open_corpus
+from toolkit.errors import ToolkitError
+
+RATE = 8000
+
+
+def write_tone(file, seconds=0.25, channels=1):
+    samples = np.tile(np.sin(np.arange(int(seconds * RATE)) * 0.3)[:, None] * 0.5, (1, channels))
+    soundfile.write(file, samples, RATE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b", "a", "c"):
+        write_tone(tmp_path / f"{name}.wav")
+        (tmp_path / f"{name}.txt").write_text(f" text of {name}\n")
+    write_tone(tmp_path / "no_text.wav")
+    return tmp_path
+
+
+def test_demo_clips_come_in_the_manifest_order_with_their_words():
+    examples = list(open_corpus("demo"))
+    assert len(examples) >= 3
+    assert len({e.id for e in examples}) == len(examples)
+    assert all(e.text and len(e.samples(16000)) for e in examples)
+    assert any(isinstance(e.words[0], WordTime) for e in examples if e.words)
+    assert [e.id for e in open_corpus("demo", 2)] == [e.id for e in examples[:2]]
+
+
+def test_audio_beside_txt_sorted_by_name(folder):
+    examples = list(open_corpus(str(folder)))
+    assert [(e.id, e.text) for e in examples] == [("a", "text of a"), ("b", "text of b"), ("c", "text of c")]
+    assert len(examples[0].samples(16000)) == 4000
+
+
+@pytest.mark.parametrize("keys", [("file", "text"), ("audio", "sentence"), ("audio_filepath", "transcript")])
+def test_manifest_wins_and_may_use_the_usual_keys(folder, keys):
+    line = {keys[0]: "c.wav", keys[1]: "see", "words": [["see", 0.1, 0.2]]}
+    (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n\n")
+    (example,) = open_corpus(str(folder))
+    assert (example.id, example.text, example.words) == ("c", "see", (WordTime("see", 0.1, 0.2),))
+    assert [e.id for e in folder_examples(folder / "manifest.jsonl")] == ["c"]
+
+
+def test_lazy(folder):
+    (folder / "a.wav").write_bytes(b"broken")
+    assert next(iter(open_corpus(str(folder)))).id == "a"
+
+
+def test_fewer_than_asked_for_is_said(folder, capsys):
+    assert len(list(open_corpus(str(folder), 5))) == 3
+    assert "holds 3 utterances, fewer than the 5 asked for" in capsys.readouterr().err
+
+
+def test_exactly_enough_is_silent(folder, capsys):
+    assert len(list(open_corpus(str(folder), 3))) == 3
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "is empty"), ("not json\n", "line 1"), ('{"file": "a.wav"}\n', "line 1"), ("[1]\n", "line 1")],
+)
+def test_bad_manifest_is_one_clear_error(tmp_path, content, message):
+    (tmp_path / "manifest.jsonl").write_text(content)
+    with pytest.raises(ToolkitError, match=message):
+        list(open_corpus(str(tmp_path)))
+
+
+def test_no_such_folder_and_empty_folder(tmp_path):
+    with pytest.raises(ToolkitError, match="no data set 'nowhere'"):
+        list(open_corpus("nowhere"))
+    with pytest.raises(ToolkitError, match=r"no audio file with a \.txt"):
+        list(open_corpus(str(tmp_path)))
+
+
+def test_samples_are_mixed_and_resampled():
+    stereo = Example("x", "t", np.stack([np.ones(800), np.zeros(800)], axis=1).astype(np.float32), 8000)
+    mono = stereo.samples(16000)
+    assert mono.shape == (1600,)
+    assert mono.dtype == np.float32
+    assert abs(float(mono[400:1200].mean()) - 0.5) < 1e-3
+
+
+@pytest.fixture
+def librispeech_folder(tmp_path):
+    """A data set in LibriSpeech's columns, as parquet in the layout that `datasets` finds by itself."""
+    rows = []
+    for number in range(3):
+        stream = io.BytesIO()
+        soundfile.write(stream, np.sin(np.arange(1600) * 0.2), 16000, format="FLAC")
+        rows.append(
+            {"id": f"1-2-{number}", "text": f"HELLO {number}", "audio": {"bytes": stream.getvalue(), "path": ""}}
+        )
+    (tmp_path / "clean").mkdir()
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "clean" / "test-0000.parquet")
+    header = (
+        "---\nconfigs:\n- config_name: clean\n  data_files:\n  - split: test\n    path: clean/test-*.parquet\n---\n"
+    )
+    (tmp_path / "README.md").write_text(header)
+    return tmp_path
+
+
+def test_librispeech_streams_from_a_local_stand_in(librispeech_folder):
+    examples = list(librispeech_examples(str(librispeech_folder)))
+    assert [(e.id, e.text) for e in examples] == [(f"1-2-{n}", f"HELLO {n}") for n in range(3)]
+    assert examples[0].samples(16000).shape == (1600,)
+
+
+def test_librispeech_without_a_network_is_one_clear_line(monkeypatch):
+    def refuse(source):
+        raise ConnectionError("unreachable")
+
+    monkeypatch.setattr(librispeech, "_rows", refuse)
+    with pytest.raises(ToolkitError, match=r"cannot stream LibriSpeech test-clean \(ConnectionError\)"):
+        list(open_corpus("librispeech", 1))
+
+
+def test_transcript_that_is_no_utf8(folder):
+    (folder / "a.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ToolkitError, match="cannot be read as UTF-8"):
+        list(open_corpus(str(folder)))

@@ -1,0 +1,151 @@
+"""The packages stage on fakes: a joint with logits, and a decision component that takes their argmax."""
+
+import numpy as np
+import pytest
+
+from toolkit.errors import BundleError, RuntimeFault
+from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.parity.ladder import Status
+from toolkit.parity.packages import OutputParity, compare_packages
+from toolkit.runtimes.base import Component, Runtime, TensorInfo
+from toolkit.runtimes.recording import Call, RecordingRuntime
+
+X = Tensor("x", (1, 3), "float32", "logits")
+PLAN = ExportPlan(
+    components=(
+        ComponentSpec(
+            "joint", lambda _: None, (FunctionSpec("main", (X,), (Tensor("logits", (1, 3), "float32", ""),)),)
+        ),
+        ComponentSpec("decision", lambda _: None, (FunctionSpec("main", (X,), (Tensor("token", (1,), "int32", ""),)),)),
+    ),
+    host={},
+    assets={},
+    options={},
+)
+FP16 = {"joint": "fp16", "decision": "fp16"}
+
+
+class FakeComponent(Component):
+    def __init__(self, name, owner):
+        self.name, self.function, self._owner = name, "main", owner
+        self.inputs = {"x": TensorInfo("float32", (1, 3))}
+        self.outputs = {
+            "joint": {"logits": TensorInfo("float32", (1, 3))},
+            "decision": {"token": TensorInfo("int32", (1,))},
+        }[name]
+        self.states = {}
+
+    def make_state(self):
+        return None
+
+    def _predict(self, inputs, state):
+        logits = (inputs["x"] + self._owner.error).astype(np.float32)
+        return {"logits": logits} if self.name == "joint" else {"token": logits.argmax(1).astype(np.int32)}
+
+
+class FakeRuntime(Runtime):
+    name = "fake"
+
+    def __init__(self, error=0.0, components=("joint", "decision")):
+        self.error, self._names = np.asarray(error, np.float32), components
+
+    def load(self, component, function="main"):
+        if component not in self._names:
+            raise BundleError(f"no {component}", "Convert it.")
+        return FakeComponent(component, self)
+
+
+def logits_of(call, runtime):
+    if call.component != "decision":
+        return {}
+    return {"token": runtime.load("joint").predict(call.inputs)["logits"]}
+
+
+def record(*inputs):
+    runtime = RecordingRuntime(FakeRuntime())
+    for x in inputs:
+        for name in ("joint", "decision"):
+            runtime.load(name).predict({"x": np.array([x], np.float32)})
+    return runtime.calls
+
+
+def compare(runtime, calls, precision=FP16, hook=logits_of) -> dict[str, OutputParity]:
+    return {p.component: p for p in compare_packages(PLAN, calls, runtime, FakeRuntime(), precision, hook)}
+
+
+CLEAR, TIE = [0.0, 1.0, 9.0], [0.0, 9.0, 9.0005]
+
+
+def test_equal_packages_pass():
+    parity = compare(FakeRuntime(), record(CLEAR, TIE))
+    assert [p.row().status for p in parity.values()] == [Status.PASSED] * 2
+    assert parity["joint"].calls == 2
+    assert parity["joint"].entry().psnr_db is None
+    assert parity["joint"].entry().passed
+
+
+def test_worst_call_counts():
+    calls = record(CLEAR, [0.0, 0.001, 0.0])
+    assert compare(FakeRuntime(0.001), calls)["joint"].metrics.rel_l2 == pytest.approx(3**0.5, rel=1e-3)
+
+
+def test_damaged_package_fails():
+    parity = compare(FakeRuntime([0, 5, 0]), record(CLEAR))
+    assert parity["joint"].row().status is Status.FAILED
+    assert not parity["joint"].entry().passed
+
+
+def test_flip_at_a_near_tie_is_excused_in_fp16_and_shown():
+    decision = compare(FakeRuntime([0, 0.001, 0]), record(CLEAR, TIE))["decision"]
+    assert (decision.metrics.mismatches, decision.near_ties) == (1, 1)
+    assert decision.row().status is Status.PASSED
+    assert "1 of 1 flips are near ties" in decision.row().note
+    assert "1 of 1 flips are near ties" in decision.entry().gate
+    assert decision.entry().mismatches == 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "hook"),
+    [({"joint": "fp32", "decision": "fp32"}, logits_of), (FP16, None), (FP16, lambda call, runtime: {})],
+)
+def test_flip_is_not_excused_in_fp32_or_without_logits(precision, hook):
+    decision = compare(FakeRuntime([0, 0.001, 0]), record(TIE), precision, hook)["decision"]
+    assert decision.row().status is Status.FAILED
+
+
+def test_flip_is_not_excused_when_the_bundle_lacks_the_joint():
+    runtime = FakeRuntime([0, 0.001, 0], components=("decision",))
+    decision = compare(runtime, record(TIE), {"decision": "fp16"})["decision"]
+    assert decision.row().status is Status.FAILED
+
+
+def test_damage_that_flips_is_caught_at_the_logits():
+    parity = compare(FakeRuntime([0, 20, 0]), record(CLEAR))
+    assert parity["joint"].row().status is Status.FAILED
+
+
+def test_nan_is_a_failed_row_not_a_crash():
+    parity = compare(FakeRuntime(np.nan), record(CLEAR))
+    assert parity["joint"].row().status is Status.FAILED
+    assert "NaN" in parity["joint"].row().note
+    assert not parity["joint"].entry().passed
+
+
+def test_a_function_that_was_never_called_fails():
+    calls = [c for c in record(CLEAR) if c.component == "joint"]
+    assert compare(FakeRuntime(), calls)["decision"].row().note == "never called on real audio"
+    assert compare(FakeRuntime(), calls)["decision"].row().status is Status.FAILED
+
+
+def test_only_the_components_named_are_compared():
+    assert set(compare(FakeRuntime(), record(CLEAR), {"joint": "fp16"})) == {"joint"}
+
+
+def test_a_missing_output_is_a_failed_row():
+    calls = [Call("joint", "main", {"x": np.zeros((1, 3), np.float32)}, {"logits": np.zeros((1, 4), np.float32)})]
+    assert "shape [1, 3]" in compare(FakeRuntime(), calls, {"joint": "fp16"})["joint"].row().note
+
+
+def test_recording_rejects_faulty_inputs():
+    with pytest.raises(RuntimeFault):
+        RecordingRuntime(FakeRuntime()).load("joint").predict({"x": np.zeros((1, 4), np.float32)})
