@@ -4,9 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from coremltools.converters.mil import Builder as mb
 
 from milrun import OpError
+from milrun.registry import find_op
 from tests.milrun.harness import assert_op, run_op
 
 ALL = ["iOS15", "iOS16", "iOS17"]
@@ -92,15 +94,14 @@ BAD = {
     "past the end, iOS17": ("iOS17", 3),
     "negative from iOS17 on": ("iOS17", -1),
 }
+THREE, ONES = torch.ones(3), torch.ones(1)
 USES = {
-    "gather": lambda x, i: mb.gather(x=x, indices=i),
-    "gather_along_axis": lambda x, i: mb.gather_along_axis(x=x, indices=i),
-    "gather_nd": lambda x, i: mb.gather_nd(x=x, indices=i),
-    "scatter": lambda x, i: mb.scatter(data=x, indices=i, updates=np.ones(1, np.float32)),
-    "scatter_along_axis": lambda x, i: mb.scatter_along_axis(data=x, indices=i, updates=np.ones(1, np.float32)),
-    "scatter_nd": lambda x, i: mb.scatter_nd(
-        data=x, indices=mb.expand_dims(x=i, axes=[0]), updates=np.ones(1, np.float32)
-    ),
+    "gather": lambda op, i: op(THREE, i),
+    "gather_along_axis": lambda op, i: op(THREE, i),
+    "gather_nd": lambda op, i: op(THREE, i[:, None]),
+    "scatter": lambda op, i: op(THREE, i, ONES),
+    "scatter_along_axis": lambda op, i: op(THREE, i, ONES),
+    "scatter_nd": lambda op, i: op(THREE, i[:, None], ONES),
 }
 
 
@@ -108,8 +109,13 @@ USES = {
 @pytest.mark.parametrize("case", BAD)
 def test_an_index_out_of_range_raises(name, case):
     opset, index = BAD[case]
-    with pytest.raises(OpError, match="outside"):
-        run_op(USES[name], {"x": ramp(3), "i": ints(index)}, opset)
+    with pytest.raises(IndexError, match="outside"):
+        USES[name](find_op(name, opset).call, torch.tensor([index]))
+
+
+def test_an_index_out_of_range_names_the_op():
+    with pytest.raises(OpError, match=r"gather.*outside of \[0, 3\)"):
+        run_op(lambda x, i: mb.gather(x=x, indices=i), {"x": ramp(3), "i": ints(3)})
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

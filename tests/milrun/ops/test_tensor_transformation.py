@@ -244,7 +244,7 @@ def test_scalars_and_empty_tensors(name, arguments, shape):
     assert (result[0] if isinstance(result, tuple) else result).shape == shape
 
 
-@pytest.mark.parametrize("name", [name for name in SLICES if name != "all squeezed"])
+@pytest.mark.parametrize("name", ["negative", "backwards", "squeezed"])
 def test_slice_update(name):
     x = ramp(4, 3, 5)
     place = numpy_slices(3, **SLICES[name])
