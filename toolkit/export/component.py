@@ -14,7 +14,6 @@ from toolkit.export.quiet import coremltools, quiet
 from toolkit.export.spec import ComponentSpec, FunctionSpec, Precision, Tensor
 
 MULTIFUNCTION_TARGETS = frozenset({"iOS18", "macOS15"})
-TARGETS = ("iOS17", "iOS18", "macOS14", "macOS15")
 _NUMPY = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
 
 
@@ -31,7 +30,7 @@ def export_component(
         spec: the component.
         folder: where the packages go; nothing of theirs may stand there.
         precision: `fp16` or `fp32`.
-        target: one of `TARGETS`; several functions share one package from iOS18/macOS15 on.
+        target: `iOS17`, `iOS18`, `macOS14` or `macOS15`; several functions share one package from iOS18/macOS15 on.
         on_function: told the name of each function once it is converted.
 
     Returns:
