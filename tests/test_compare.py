@@ -1,0 +1,182 @@
+"""The command, on a converted demo checkpoint and real clips."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+import compare
+from models import find_model
+from models.parakeet_tdt import MODEL
+from toolkit.bundle.checksums import sha256_of_path
+from toolkit.export.convert import ConvertRequest, convert, prepare
+from toolkit.model import ModelInfo, ModelOption
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "bundle"
+    request = ConvertRequest(MODEL, checkpoint="demo", output=folder, options={"audio_seconds": "4"})
+    assert convert(prepare(request)).passed
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command; (exit code, stdout, stderr)."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            compare.main()
+        captured = capsys.readouterr()
+        return leaving.value.code, captured.out, captured.err
+
+    return command
+
+
+def test_compare_prints_stages_wer_and_verdict(run, bundle, tmp_path):
+    report = tmp_path / "report.md"
+    code, out, err = run("parakeet-tdt", "--bundle", bundle, "--num-files", 2, "--report", report)
+    assert code == 0, out
+    assert err == ""
+    for part in (
+        "features: ",
+        "wrappers: ",
+        "packages: ",
+        "device: ",
+        "decode: ",
+        "task: ",
+        "Reason: ",
+        "dataset demo",
+    ):
+        assert part in out
+    assert "% ours, " in out
+    assert out.rstrip().endswith("parakeet-tdt: passed, 5 stages, not run: device")
+    assert "## parakeet-tdt" in report.read_text()
+    assert [f.name for f in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_json_alone_on_stdout(run, bundle):
+    code, out, err = run("--bundle", bundle, "--num-files", 1, "--json")
+    value = json.loads(out, parse_constant=lambda name: pytest.fail(name))
+    assert (code, err, value["passed"], value["blame"]) == (0, "", True, [])
+    stages = {s["stage"]: s for s in value["models"][0]["stages"]}
+    assert list(stages) == ["features", "wrappers", "packages", "device", "decode", "task"]
+    assert all(row["gate"]["reason"] for row in stages["packages"]["rows"])
+    assert {"wer_percent", "reference_wer_percent"} <= set(stages["task"]["rows"][0]["metrics"])
+
+
+def damage(bundle, tmp_path, component, *, checksum):
+    """A copy of the bundle with the weights of one package scaled, with or without a fitting checksum."""
+    copy = tmp_path / "damaged"
+    shutil.copytree(bundle, copy)
+    (weights,) = (copy / f"{component}.mlpackage").rglob("weight.bin")
+    content = bytearray(weights.read_bytes())
+    half = len(content) // 2
+    values = np.frombuffer(content, np.float16, count=512, offset=half - half % 64)
+    values[:] = values * 0.5 + 0.05
+    weights.write_bytes(content)
+    if checksum:
+        manifest = json.loads((copy / "manifest.json").read_text())
+        for entry in manifest["components"]:
+            for package in entry["packages"] if entry["name"] == component else []:
+                package["sha256"] = sha256_of_path(copy / package["file"])
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+@pytest.mark.parametrize("component", ["joint", "prediction"])
+def test_damaged_package_fails_and_is_named(run, bundle, tmp_path, component):
+    damaged = damage(bundle, tmp_path, component, checksum=True)
+    code, out, _ = run("--bundle", damaged, "--num-files", 2, "--json")
+    value = json.loads(out)
+    assert code == 1
+    assert value["blame"] == [{"model": "parakeet-tdt", "stage": "packages"}]
+    failed = {r["output"].split()[0] for r in value["models"][0]["stages"][2]["rows"] if r["status"] == "FAILED"}
+    assert failed == {component}
+
+
+def test_changed_byte_is_refused(run, bundle, tmp_path):
+    code, out, err = run("--bundle", damage(bundle, tmp_path, "joint", checksum=False))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "has changed" in err
+
+
+def test_eager_runs_no_packages_and_says_so(run, bundle):
+    code, out, _ = run("--bundle", bundle, "--num-files", 1, "--runtime", "eager")
+    assert code == 0
+    assert "not run: packages, device" in out
+
+
+def test_folder_of_your_own(run, bundle, tmp_path):
+    samples, rate = soundfile.read("demo/clips/ps_cards_001.wav")
+    soundfile.write(tmp_path / "a.flac", samples, rate)
+    (tmp_path / "a.txt").write_text("Ten of clubs.")
+    code, out, err = run("--bundle", bundle, "--dataset", tmp_path, "--num-files", 2)
+    assert code == 0
+    assert "fewer than the 2 asked for" in err
+    assert "WER 0.00 % ours, 0.00 % reference, over 1 clips" in out
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there on macOS")
+def test_coreml_off_macos_is_not_available(run, bundle):
+    code, out, err = run("--bundle", bundle, "--runtime", "coreml")
+    assert (code, out) == (3, "")
+    assert "portable" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no-such-model"], "no model 'no-such-model'"),
+        (["--num-files", "0"], "num-files"),
+        (["--frobnicate"], "--frobnicate"),
+        (["--runtime", "magic"], "magic"),
+        (["--bundle", "no/such/folder"], "no bundle at no/such/folder"),
+        (["--report", "no/such/folder/report.md"], "no folder no/such/folder"),
+    ],
+)
+def test_usage_errors_are_one_line(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_bad_dataset_and_bad_audio_are_one_line(run, bundle, tmp_path):
+    code, _, err = run("--bundle", bundle, "--dataset", "no/such/folder")
+    assert (code, err.count("\n")) == (2, 1)
+    (tmp_path / "a.wav").write_text("no audio")
+    (tmp_path / "a.txt").write_text("text")
+    code, _, err = run("--bundle", bundle, "--dataset", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "a.wav" in err
+
+
+def test_bundle_decides_the_model_and_refuses_another(bundle, monkeypatch):
+    assert compare._models(None, bundle) == [find_model("parakeet-tdt")]
+    assert compare._models(None, None) == list(compare.all_models().values())
+    other = ModelInfo("other", "models.other", "transcription", "Other", "o/o", "other")
+    monkeypatch.setattr(compare, "find_model", lambda name: other if name == "other" else MODEL)
+    with pytest.raises(compare.typer.BadParameter, match="is a bundle of parakeet-tdt, not of other"):
+        compare._models("other", bundle)
+
+
+def test_options_of_other_models_are_refused_when_a_model_is_named():
+    option = ModelOption("beam", int, 1, "Beam.")
+    with_beam = ModelInfo("b", "models.b", "transcription", "B", "b/b", "b", options={"compare": (option,)})
+    assert compare._options([with_beam, MODEL], {"beam": 2}, asked=False) == {"b": {"beam": 2}, MODEL.id: {}}
+    with pytest.raises(compare.typer.BadParameter, match="no option --beam"):
+        compare._options([MODEL], {"beam": 2}, asked=True)
+
+
+def test_nothing_heavy_is_imported_for_help():
+    code = "import sys, compare; print({'torch', 'transformers', 'coremltools', 'datasets'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
