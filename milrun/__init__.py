@@ -7,10 +7,10 @@ An op computes in float32 and rounds once to the dtype the program declares, so 
 """
 
 from milrun.errors import InputError, MilrunError, OpError, PackageError, UnsupportedOpsError
-from milrun.executor import TraceRow
 from milrun.model import Model, load
 from milrun.registry import OPS
 from milrun.state import State
+from milrun.watch import TraceRow
 
 __all__ = [
     "OPS",

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from milrun.errors import InputError, PackageError
-from milrun.executor import CompiledFunction, StopRun, TraceRow, Watch
+from milrun.executor import CompiledFunction
 from milrun.numerics import FLOATS, container_from_numpy, numpy_from_container
 from milrun.package import Package, open_package
 from milrun.program import Function, Program, TensorType, parse_program
 from milrun.state import State
+from milrun.watch import StopRun, TraceRow, Watch
 
 
 def load(path: str | Path, function_name: str | None = None, *, cache_weights: bool = True) -> "Model":

@@ -1,0 +1,69 @@
+"""Looking inside a run: values to keep, where to stop, one row an op."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from milrun.program import TensorType, ValueType
+
+
+@dataclass(frozen=True)
+class TraceRow:
+    """What one op's output looked like."""
+
+    name: str
+    op: str
+    dtype: str
+    shape: tuple[int, ...]
+    minimum: float
+    maximum: float
+    non_finite: int
+
+
+@dataclass
+class Watch:
+    """What a run should record beside its outputs.
+
+    Attributes:
+        keep: names of values to keep, or "all".
+        stop_after: name of the value (or op type) after which to stop.
+        trace: record one `TraceRow` an output.
+        values: name -> container, filled by the run.
+        rows: filled by the run.
+    """
+
+    keep: Iterable[str] | str = ()
+    stop_after: str | None = None
+    trace: bool = False
+    values: dict[str, torch.Tensor] = field(default_factory=dict)
+    rows: list[TraceRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._kept = None if self.keep == "all" else frozenset(self.keep)
+
+    def see(self, name: str, op: str, type: ValueType, value: Any) -> None:
+        """Record one output."""
+        if not isinstance(value, torch.Tensor):
+            return
+        if self._kept is None or name in self._kept:
+            self.values[name] = value
+        if self.trace:
+            self.rows.append(_trace_row(name, op, type, value))
+
+    def stops(self, name: str, op: str) -> bool:
+        """Whether the run ends after the op of this name and type."""
+        return self.stop_after is not None and self.stop_after in (name, op)
+
+
+class StopRun(Exception):
+    """Ends a run after `Watch.stop_after`, from any depth of blocks."""
+
+
+def _trace_row(name: str, op: str, type: ValueType, value: torch.Tensor) -> TraceRow:
+    dtype = type.dtype if isinstance(type, TensorType) else "list"
+    numbers = value.to(torch.float32)
+    finite = numbers[torch.isfinite(numbers)]
+    low, high = (finite.min().item(), finite.max().item()) if finite.numel() else (float("nan"), float("nan"))
+    return TraceRow(name, op, dtype, tuple(value.shape), low, high, int(numbers.numel() - finite.numel()))
