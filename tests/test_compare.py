@@ -97,7 +97,7 @@ def test_damaged_package_fails_and_is_named(run, bundle, tmp_path, component):
     value = json.loads(out)
     assert code == 1
     assert value["blame"] == [{"model": "parakeet-tdt", "stage": "packages"}]
-    failed = {r["output"].split()[0] for r in value["models"][0]["stages"][2]["rows"] if r["status"] == "FAILED"}
+    failed = {r["output"].split(":")[0] for r in value["models"][0]["stages"][2]["rows"] if r["status"] == "FAILED"}
     assert failed == {component}
 
 

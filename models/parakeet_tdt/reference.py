@@ -63,6 +63,11 @@ class ReferenceRun:
     text: str
     words: tuple[Word, ...]
 
+    @property
+    def finished(self) -> bool:
+        """Whether the loop left the last frame; False when the class's limit of steps ended it."""
+        return bool(self.positions[-1] + self.durations[-1] >= len(self.frames))
+
 
 class Reference:
     """The model in float32 with plain attention.
@@ -137,7 +142,8 @@ class Reference:
 
     def _decode(self, sequences: torch.Tensor, durations: torch.Tensor) -> tuple[str, tuple[Word, ...]]:
         texts, times = self.processor.decode(sequences, durations=durations, skip_special_tokens=True)
-        return texts[0].strip(), _words(times[0])
+        assumed = self.processor.audio_kwargs["subsampling_factor"]  # 8, whatever the checkpoint's factor is
+        return texts[0].strip(), _words(times[0], self.config.encoder_config.subsampling_factor / assumed)
 
 
 def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[np.ndarray]) -> None:
@@ -192,7 +198,7 @@ def _mel_inputs(mel: np.ndarray, length: int) -> dict[str, torch.Tensor]:
     return {"input_features": torch.from_numpy(mel)[None], "attention_mask": mask}
 
 
-def _words(tokens: Sequence[Mapping[str, Any]]) -> tuple[Word, ...]:
+def _words(tokens: Sequence[Mapping[str, Any]], scale: float = 1.0) -> tuple[Word, ...]:
     """Words of the processor's token times: a token that begins with a space, or the first one, begins a word."""
     groups: list[list[Mapping[str, Any]]] = []
     for token in tokens:
@@ -200,4 +206,4 @@ def _words(tokens: Sequence[Mapping[str, Any]]) -> tuple[Word, ...]:
             groups.append([])
         groups[-1].append(token)
     words = (("".join(t["token"] for t in group).strip(), group[0]["start"], group[-1]["end"]) for group in groups)
-    return tuple(Word(text, start, end, 1.0) for text, start, end in words if text)
+    return tuple(Word(text, start * scale, end * scale, 1.0) for text, start, end in words if text)

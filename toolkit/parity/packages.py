@@ -67,7 +67,8 @@ class OutputParity:
 
     def row(self) -> Row:
         """The form the ladder shows."""
-        label = f"{self.component} {self.function}: {self.output}"
+        only = "" if self.function == "main" else f" {self.function}"
+        label = f"{self.component}{only}: {self.output}"
         if self.metrics is None:
             return Row(label, Status.FAILED, {}, self.gate, self.fault)
         numbers = self.metrics.shown()

@@ -31,8 +31,9 @@ _COLUMNS = {
     "psnr_db": "PSNR dB",
     "cosine": "cosine",
     "non_finite": "non-finite",
+    "mismatches": "differ",
 }
-_HIDDEN = {"elements", "calls"}
+_HIDDEN = {"elements", "calls", "flip_share"}
 _STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.SKIPPED: "yellow"}
 _PIPE_WIDTH = 200
 

@@ -8,9 +8,9 @@ import torch
 
 from models.parakeet_tdt import MODEL, export
 from tests.models.parakeet_tdt.host import host_bundle
-from tests.models.parakeet_tdt.tiny import DEMO
+from tests.models.parakeet_tdt.tiny import CONFIGS, DEMO, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
-from toolkit.export.checkpoint import resolve_checkpoint
+from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.parity.engine import run_ladder
 from toolkit.parity.ladder import Status
 from toolkit.parity.subject import Clip, ClipStream, Subject
@@ -27,7 +27,7 @@ def demo():
     return plan, clips
 
 
-def run(demo, tmp_path, *, host=None, component=None, packages=False, runtime=None, clips=None):
+def run(demo, tmp_path, *, host=None, component=None, packages=False, runtime=None, clips=None, checkpoint=None):
     """The ladder over the demo, with a host constant, a wrapper or a runtime exchanged."""
     plan, demo_clips = demo
     if component:
@@ -38,7 +38,7 @@ def run(demo, tmp_path, *, host=None, component=None, packages=False, runtime=No
     subject = Subject(
         model=MODEL,
         bundle=host_bundle(tmp_path, plan.host | (host or {}), COMPONENTS),
-        checkpoint=resolve_checkpoint(MODEL, "demo"),
+        checkpoint=checkpoint or resolve_checkpoint(MODEL, "demo"),
         plan=plan,
         eager=eager,
         runtime=runtime or eager,
@@ -177,3 +177,14 @@ def test_clips_without_transcripts_skip_the_word_error_rate(demo, tmp_path):
     result = run(demo, tmp_path, clips=silent)
     assert next(s for s in result.stages if s.name == "task").status is Status.SKIPPED
     assert result.passed
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_models_of_other_sizes_pass(tmp_path, name):
+    checkpoint, files = tmp_path / "checkpoint", tmp_path / "files"
+    files.mkdir()
+    save_tiny_checkpoint(checkpoint, **CONFIGS[name])
+    plan = export.plan(checkpoint, {"audio_seconds": "3,5"})
+    clips = [Clip(e.id, e.samples(16000), e.text) for e in open_corpus("demo", 2)]
+    result = run((plan, clips), files, packages=True, checkpoint=Checkpoint("tiny", "folder", checkpoint))
+    assert result.passed, result.verdict
