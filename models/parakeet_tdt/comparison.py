@@ -12,6 +12,7 @@ from toolkit.decoding.transducer import Emission
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
 from toolkit.parity.margins import is_near_tie, top_two
+from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.runtimes.base import Runtime
@@ -115,8 +116,11 @@ class Comparison:
             self._keep_texts(clip, run, emissions)
 
     def _encoder_wrapper(self, run: ReferenceRun) -> None:
-        """The reference's own mel, padded to each window, or cut where it is longer."""
-        for function in self._subject.plan.component("encoder").functions:
+        """The reference's own mel, padded to each window or cut where it is longer; later clips run one window only."""
+        functions = sorted(self._subject.plan.component("encoder").functions, key=lambda f: f.inputs[0].shape[1])
+        if self._subject.clips.count > CLIPS_EXERCISED:
+            functions = [next((f for f in functions if f.inputs[0].shape[1] >= run.length), functions[-1])]
+        for function in functions:
             capacity = function.inputs[0].shape[1]
             length = min(run.length, capacity)
             frames = run.frames if length == run.length else self._reference.encode(run.mel[:length], length)
