@@ -76,18 +76,17 @@ class JointDecision(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.joint = Joint(model)
-        durations = torch.tensor(list(model.config.durations), dtype=torch.int32)
-        self.register_buffer("durations", durations, persistent=False)
 
     def forward(self, encoder_frame: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both [1, 1, D] -> (token_id int32 [1, 1], token_probability [1, 1], duration int32 [1, 1] in frames).
 
-        The probability is over tokens and blank only. A blank of duration 0 is left for the host to correct.
+        The probability is over tokens and blank only. A blank of duration 0 is left for the host to correct. The
+        duration is the index of its logit, as the class's `generate` has it (docs/adr/0003).
         """
         token_logits, duration_logits = self.joint(encoder_frame, prediction)
         token_id = token_logits.argmax(dim=-1).to(torch.int32)
         probability = torch.softmax(token_logits, dim=-1).amax(dim=-1)
-        duration = self.durations[duration_logits.argmax(dim=-1)]
+        duration = duration_logits.argmax(dim=-1).to(torch.int32)
         return token_id, probability, duration
 
 

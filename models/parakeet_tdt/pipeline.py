@@ -51,7 +51,6 @@ class HostConstants(_Schema):
     frame_s: float = Field(gt=0)
     blank_id: int
     start_id: int
-    durations: tuple[int, ...]
     vocabulary_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
     num_layers: int = Field(gt=0)
@@ -192,7 +191,7 @@ class Pipeline:
         network = (h.blank_id, h.start_id, h.num_layers, h.hidden_size)
         parts = [self._runtime.load(name) for name in STEP_COMPONENTS[self._step_form]]
         if self._step_form == "split":
-            return SplitStep(*network, *parts, h.durations)
+            return SplitStep(*network, *parts)
         return FusedStep(*network, *parts) if self._step_form == "fused" else DecisionStep(*network, *parts)
 
     def _available(self, step: StepForm | Literal["auto"]) -> StepForm:

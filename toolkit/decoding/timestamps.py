@@ -52,4 +52,7 @@ def _groups(tokens: Sequence[Token], begins_word: Callable[[int], bool]) -> list
 
 def _word(group: list[Token], detokeniser: Detokeniser) -> Word:
     text = detokeniser.text([token.id for token in group]).strip()
-    return Word(text, group[0].start_s, group[-1].end_s, fmean(token.confidence for token in group))
+    # A bare word boundary at the start of the utterance adds nothing; the reference drops it, and its time with it.
+    bare = not group[0].text and not detokeniser.text([group[0].id]).strip()
+    first = group[1] if bare and len(group) > 1 else group[0]
+    return Word(text, first.start_s, group[-1].end_s, fmean(token.confidence for token in group))

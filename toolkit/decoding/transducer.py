@@ -98,13 +98,11 @@ class _Network:
 class SplitStep(_Network):
     """`prediction` and `joint` as components; argmax and softmax on the host.
 
-    `durations` are the frames that each duration logit stands for, as trained. The class takes the logit's index
-    instead, which is the same for every published checkpoint (0, 1, 2, 3, 4).
+    A duration is the index of its logit, in frames, as the class's `generate` has it (docs/adr/0003).
     """
 
     prediction: Component
     joint: Component
-    durations: tuple[int, ...]
 
     def __call__(self, state: PredictionState, frame: np.ndarray) -> tuple[Decision, PredictionState]:
         """See `Step`."""
@@ -113,7 +111,7 @@ class SplitStep(_Network):
         tokens = logits["token_logits"].reshape(-1)  # [1, 1, V] -> [V]
         token = int(tokens.argmax())
         probability = float(1.0 / np.exp(tokens.astype(np.float64) - tokens[token]).sum())
-        decision = Decision(token, probability, self.durations[int(logits["duration_logits"].argmax())])
+        decision = Decision(token, probability, int(logits["duration_logits"].argmax()))
         return decision, _following(state, token, self.blank_id)
 
 

@@ -34,7 +34,6 @@ def host_constants(model, mel_frames=(101, 301, 501), overlap_s=1.0):
         "frame_s": factor * 0.01,
         "blank_id": config.blank_token_id,
         "start_id": config.blank_token_id,
-        "durations": list(config.durations),
         "vocabulary_size": config.vocab_size,
         "hidden_size": config.decoder_hidden_size,
         "num_layers": config.num_decoder_layers,
@@ -127,7 +126,7 @@ class ReferenceRuntime(Runtime):
         inputs = {"encoder_frame": self._vector, "prediction": self._vector}
         outputs = {
             "token_logits": f32(1, 1, host["vocabulary_size"]),
-            "duration_logits": f32(1, 1, len(host["durations"])),
+            "duration_logits": f32(1, 1, len(self.model.config.durations)),
         }
         return FunctionComponent("joint", function, inputs, outputs, self._join)
 
@@ -175,7 +174,7 @@ class ReferenceRuntime(Runtime):
         tokens, durations = (logits[0] for logits in self._join(encoder_frame, prediction))
         token = tokens.argmax(-1).astype(np.int32)[None]
         probability = torch.from_numpy(tokens).softmax(-1).max(-1).values.numpy()[None]
-        frames = np.array(self.host["durations"], np.int32)[durations.argmax(-1)][None]
+        frames = durations.argmax(-1).astype(np.int32)[None]
         return token, probability, frames
 
 

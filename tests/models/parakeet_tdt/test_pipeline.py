@@ -12,10 +12,6 @@ from tests.models.parakeet_tdt.host import COMPONENTS, FunctionComponent, Refere
 from tests.models.parakeet_tdt.tiny import CONFIGS, DEMO, tiny_model
 from toolkit.errors import AudioError, BundleError, RuntimeFault, ToolkitError
 
-# The class takes a duration's index for its frames; only where both are the same can it be the oracle.
-ORACLE_CONFIGS = {
-    name: config | {"durations": (0, 1, 2)} if "durations" in config else config for name, config in CONFIGS.items()
-}
 RATE = 16000
 
 
@@ -51,9 +47,9 @@ def generated(model, audio):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", ORACLE_CONFIGS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_tokens_and_durations_equal_generate(tmp_path, audio, name, seed):
-    model = tiny_model(seed, **ORACLE_CONFIGS[name])
+    model = tiny_model(seed, **CONFIGS[name])
     tokens, durations = generated(model, audio)
     for step in ("split", "decision", "fused"):
         pipeline = opened(tmp_path, model, step=step)

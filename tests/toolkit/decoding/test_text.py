@@ -103,3 +103,9 @@ def test_a_damaged_tokenizer_is_refused(tmp_path, content):
 def test_a_missing_tokenizer_is_refused(tmp_path):
     with pytest.raises(BundleError, match="cannot be read"):
         Detokeniser(tmp_path / "tokenizer.json")
+
+
+def test_a_bare_word_boundary_does_not_start_the_first_word(detokeniser):
+    """The reference drops an utterance-initial token without text, and its time with it."""
+    _, words = transcribed(detokeniser, spoken(("▁", 1, 2), ("llo", 3, 2)))
+    assert [(w.text, w.start_s) for w in words] == [("llo", pytest.approx(0.24))]
