@@ -145,16 +145,16 @@ def _convert(module: nn.Module, arrays: tuple[np.ndarray, ...], precision: str, 
 def _overhead_us() -> float:
     """Microseconds that a trivial op costs in the loop, less what torch itself takes for it."""
     import coremltools as ct
-    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil import Builder
 
     import milrun
 
     count = 300
 
-    @mb.program(input_specs=[mb.TensorSpec(shape=(2, 2))], opset_version=ct.target.iOS18)
+    @Builder.program(input_specs=[Builder.TensorSpec(shape=(2, 2))], opset_version=ct.target.iOS18)
     def program(x: Any) -> Any:
         for _ in range(count):
-            x = mb.add(x=x, y=np.float32(1))
+            x = Builder.add(x=x, y=np.float32(1))
         return x
 
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -40,7 +40,7 @@ def _parameter(option: ModelOption) -> inspect.Parameter:
     flags = f"{flag}/--no-{option.name.replace('_', '-')}" if option.type is bool else flag
     choices = f" One of {', '.join(option.choices)}." if option.choices else ""
     shown = f"{option.help}{choices}  [default: {option.default}]"
-    annotation = Annotated[option.type | None, typer.Option(flags, help=shown)]
+    annotation: Any = Annotated[Optional[option.type], typer.Option(flags, help=shown)]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

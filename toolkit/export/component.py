@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from toolkit.bundle.manifest import Precision
 from toolkit.export.quiet import coremltools, quiet
-from toolkit.export.spec import ComponentSpec, FunctionSpec, Precision, Tensor
+from toolkit.export.spec import ComponentSpec, FunctionSpec, Tensor
 
 MULTIFUNCTION_TARGETS = frozenset({"iOS18", "macOS15"})
 _NUMPY = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
@@ -92,8 +93,8 @@ def trace(module: torch.nn.Module, function: FunctionSpec) -> Any:
     """
     example = tuple(_example(t) for t in function.inputs)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        return torch.jit.trace(module, example, check_trace=False)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
 
 
 def _example(tensor: Tensor) -> torch.Tensor:

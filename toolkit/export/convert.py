@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
 from toolkit.bundle.inspect import found_precision
-from toolkit.bundle.manifest import SCHEMA_VERSION, CheckpointEntry, ComponentEntry, Manifest, PackageEntry, Precision
+from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Manifest, PackageEntry, Precision
 from toolkit.bundle.writer import Staging
 from toolkit.errors import BundleError, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
@@ -215,7 +215,7 @@ def tool_versions() -> dict[str, str]:
 
 def _manifest(prepared: Prepared, entries: list[ComponentEntry], staging: Staging) -> Manifest:
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=1,
         model=prepared.request.model.id,
         task=prepared.request.model.task,
         checkpoint=prepared.entry,
