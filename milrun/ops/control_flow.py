@@ -15,19 +15,24 @@ _NO_SHAPE: Tensors = []
 
 @dataclass(frozen=True)
 class TensorList:
-    """The elements, None where nothing was written, and whether writing past the end makes the list longer."""
+    """The elements, whether writing past the end makes the list longer, and what an unwritten element holds.
+
+    `blank` is None where the shape of the elements is not known before one is written.
+    """
 
     elements: tuple[Tensor | None, ...]
     grows: bool
+    blank: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.elements)
 
     def read(self, index: int) -> Tensor:
-        """The element at `index`, which must have been written."""
+        """The element at `index`; zeros where none was written."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a list of {len(self)} elements")
         value = self.elements[index]
+        value = self.blank if value is None else value
         if value is None:
             raise ValueError(f"element {index} of the list was never written")
         return value
@@ -40,7 +45,7 @@ class TensorList:
                 raise IndexError(f"index {index} of a list of {len(elements)} elements")
             elements += [None] * (index + 1 - len(elements))
             elements[index] = value
-        return TensorList(tuple(elements), self.grows)
+        return TensorList(tuple(elements), self.grows, self.blank)
 
 
 @op(exact=True)
@@ -69,8 +74,12 @@ def while_loop(loop_vars: Tensors, blocks: Blocks) -> tuple[Any, ...]:
 def make_list(
     init_length: int = 1, dynamic_length: bool = True, elem_shape: Tensors = _NO_SHAPE, dtype: str = "fp32"
 ) -> TensorList:
-    """A list of `init_length` elements, none of them written."""
-    return TensorList((None,) * init_length, dynamic_length)
+    """A list of `init_length` elements, all zero; a dimension that is named, not numbered, is known when written."""
+    blank = None
+    if all(isinstance(size, torch.Tensor) for size in elem_shape):
+        kind = torch.float32 if dtype.startswith("fp") else torch.bool if dtype == "bool" else torch.int32
+        blank = torch.zeros([int(size) for size in elem_shape], dtype=kind)
+    return TensorList((None,) * init_length, dynamic_length, blank)
 
 
 @op()

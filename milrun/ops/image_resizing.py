@@ -1,7 +1,9 @@
 """MIL's image resizing ops. Oracles: the formulas and goldens in coremltools' docstrings, PyTorch's interpolate.
 
-Grid points are computed in float64 and used as float32 weights. A nearest neighbour is the grid point rounded down in
-the DEFAULT mode and rounded to nearest, halves up, in the others, as TensorFlow's resize ops do.
+Grid points are computed in float64 and used as float32 weights. A nearest neighbour in the DEFAULT mode is the grid
+point rounded down in `resize_nearest_neighbor` and `upsample_nearest_neighbor`, as in PyTorch, but rounded to nearest
+in iOS17's `resize` (golden: coremltools' test_resize_nearest_neighbor; halves down, so that doubling repeats each
+element, is our choice). In the other modes it is rounded to nearest, halves up, as TensorFlow's resize ops do.
 """
 
 import math
@@ -23,7 +25,7 @@ def grid_points(low: Tensor, high: Tensor, count: int, mode: str) -> Tensor:
         mode: MIL's sampling mode.
 
     Returns:
-        float64 [N, count], within the interval.
+        float64 [N, count], within the interval, whichever of its ends is the smaller.
     """
     i = torch.arange(count, dtype=torch.float64)
     low, high = low[:, None], high[:, None]
@@ -40,7 +42,8 @@ def grid_points(low: Tensor, high: Tensor, count: int, mode: str) -> Tensor:
         points = low + (i + 0.5) * (span + 1) / count - 0.5
     else:
         raise ValueError(f"unknown sampling_mode {mode}")
-    return torch.minimum(torch.maximum(points, low), high)
+    # An interval may run backwards: a box whose first corner lies below or right of its second.
+    return torch.minimum(torch.maximum(points, torch.minimum(low, high)), torch.maximum(low, high))
 
 
 def _axis_grid(size: int, count: int, mode: str) -> Tensor:
@@ -62,6 +65,14 @@ def _nearest(x: Tensor, axis: int, count: int, mode: str) -> Tensor:
     if mode == "DEFAULT":  # in integers: a grid point just below a whole number would fall to the wrong neighbour
         return x.index_select(axis, torch.arange(count) * size // count)
     return x.index_select(axis, (_axis_grid(size, count, mode) + 0.5).floor().long().clamp(max=size - 1))
+
+
+def _resize_nearest(x: Tensor, axis: int, count: int, mode: str) -> Tensor:
+    if mode != "DEFAULT":
+        return _nearest(x, axis, count, mode)
+    size = int(x.shape[axis])
+    i = torch.arange(count)  # the nearest whole number to i * size / count, halves down
+    return x.index_select(axis, (-((count - 2 * i * size) // (2 * count))).clamp(max=size - 1))
 
 
 def _scaled_size(size: int, factor: float) -> int:
@@ -123,7 +134,7 @@ def resize(
     x: Tensor, shape: Ints, resized_dims: int, interpolation_mode: str = "LINEAR", sampling_mode: str = "DEFAULT"
 ) -> Tensor:
     """Resize the last `resized_dims` dimensions to the last entries of `shape`; an entry of 0 keeps x's size."""
-    one = {"LINEAR": _linear, "NEAREST_NEIGHBOR": _nearest}[interpolation_mode]
+    one = {"LINEAR": _linear, "NEAREST_NEIGHBOR": _resize_nearest}[interpolation_mode]
     for axis in range(-resized_dims, 0):
         x = one(x, axis, shape[axis] or x.shape[axis], sampling_mode)
     return x
@@ -273,7 +284,7 @@ def _fetch(x: Tensor, columns: Tensor, rows: Tensor, padding: str, value: float)
 def _sample(x: Tensor, points: Tensor, sampling: str, padding: str, value: float) -> Tensor:
     """x [B, C, H, W] at pixel coordinates (column, row) [B, h, w, 2] -> [B, C, h, w]."""
     if sampling == "nearest":
-        nearest = points.round().long()
+        nearest = (points + 0.5).floor().long()
         return _fetch(x, nearest[..., 0], nearest[..., 1], padding, value)
     below = points.floor()
     across, down = (points - below).to(torch.float32)[:, None].unbind(-1)
@@ -303,7 +314,7 @@ def resample(
     coordinates_mode: str,
     align_corners: bool,
 ) -> Tensor:
-    """x [B, C, H, W] at coordinates (x, y) [B, h, w, 2] -> [B, C, h, w]; `nearest` rounds halves to even."""
+    """x [B, C, H, W] at coordinates (x, y) [B, h, w, 2] -> [B, C, h, w]; `nearest` rounds halves up."""
     points = _pixels(coordinates.double(), (x.shape[3], x.shape[2]), coordinates_mode, align_corners)
     return _sample(x, points, sampling_mode, padding_mode, padding_value)
 

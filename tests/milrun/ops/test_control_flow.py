@@ -158,14 +158,24 @@ def test_a_list_carried_by_a_loop_grows():
     assert int(length) == 4
 
 
-@pytest.mark.parametrize(("index", "reason"), [(1, "never written"), (3, "a list of 3")])
-def test_reading_what_is_not_in_a_list(index, reason):
+def test_elements_of_a_list_are_zero_until_written():
+    def build(x):
+        ls = mb.make_list(init_length=2, elem_shape=(2,), dtype="fp32")
+        written = mb.list_write(ls=ls, index=4, value=x)  # past the end: the list grows
+        return mb.list_read(ls=ls, index=0), mb.list_gather(ls=written, indices=[4, 3])
+
+    first, rows = run_op(build, {"x": np.array([2, 4], np.float32)})
+    np.testing.assert_array_equal(first, [0, 0])
+    np.testing.assert_array_equal(rows, [[2, 4], [0, 0]])
+
+
+def test_reading_past_the_end_of_a_list():
     def build(x, i):
         ls = mb.make_list(init_length=3, dynamic_length=False, elem_shape=(2,), dtype="fp32")
         return mb.list_read(ls=mb.list_write(ls=ls, index=0, value=x), index=scalar(i))
 
-    with pytest.raises(OpError, match=reason):
-        run_op(build, {"x": np.zeros(2, np.float32), "i": np.array([index], np.int32)})
+    with pytest.raises(OpError, match="a list of 3"):
+        run_op(build, {"x": np.zeros(2, np.float32), "i": np.array([3], np.int32)})
 
 
 def test_writing_past_the_end_of_a_fixed_list():

@@ -138,7 +138,7 @@ def test_resize_nearest_of_integers_by_sampling_mode():
         {"x": x},
         corners,
         corners,
-        [big, big, 20, 20, 30],  # 0, 0.6, 1.2, 1.8, 2.0 (cut), down
+        [big, 20, 20, 30, 30],  # 0, 0.6, 1.2, 1.8, 2.4
         [big, 20, 20, 20, 30],  # 0.2, 0.6, 1, 1.4, 1.8
         [big, big, 20, 30, 30],  # -0.2, 0.4, 1, 1.6, 2.2
         opset="iOS17",
@@ -189,6 +189,39 @@ def test_crop_resize_normalized_and_one_point():
         opset="iOS17",
         **LOOSE,
     )
+
+
+def test_crop_resize_of_a_box_that_runs_backwards():
+    # Golden of coremltools' TestCropResize.test_builder_to_backend_ios17: rows 1.5 and 3, columns 5.4 (outside) and 0.9.
+    x = np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4)
+    boxes = np.array([[0.5, 1.8, 1.0, 0.3]], np.float32)
+    given = {"target_height": 2, "target_width": 2, "normalized_coordinates": True, "pad_value": np.float32(10)}
+    assert_op(
+        lambda x, b: mb.crop_resize(x=x, boxes=b, sampling_mode="ALIGN_CORNERS", **given),
+        {"x": x, "b": boxes},
+        [[[[10, 7.9], [10, 13.9]]]],
+        opset="iOS17",
+    )
+
+
+def test_resize_nearest_rounds_the_default_grid():
+    # Golden of coremltools' TestResize.test_resize_nearest_neighbor: grid 0, 0.67, 1.33.
+    given = {"shape": [3], "resized_dims": np.uint32(1), "interpolation_mode": "NEAREST_NEIGHBOR"}
+    x = np.array([-6.174, 9.371], np.float32)
+    assert_op(lambda x: mb.resize(x=x, sampling_mode="DEFAULT", **given), {"x": x}, x[[0, 1, 1]], opset="iOS17")
+
+
+def test_resample_nearest_rounds_halves_up():
+    # Golden of coremltools' TestResample: (3.5, 1.2) of two pixels is (6.5, 1.9), whose column is 7, mirrored to 0.
+    x = np.array([[[[11, 22], [33, 44]]]], np.float32)
+    coordinates = np.array([[[[-1, -2], [-3.7, -1]], [[0, 0], [3.5, 1.2]]]], np.float32)
+    build = resample(
+        sampling_mode="nearest",
+        padding_mode="symmetric",
+        coordinates_mode="normalized_zero_to_one",
+        align_corners=False,
+    )
+    assert_op(build, {"x": x, "c": coordinates}, [[[[22, 33], [11, 33]]]])
 
 
 def test_crop_resize_outside_the_image_is_the_pad_value():

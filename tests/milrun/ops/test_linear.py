@@ -91,3 +91,10 @@ def test_einsum(equation, x_shape, y_shape):
     assert_op(
         lambda x, y: mb.einsum(values=(x, y), equation=equation), {"x": x, "y": y}, expected, rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32])
+def test_matmul_with_a_constant_of_another_dtype(dtype):
+    x, y = np.arange(10).reshape(2, 5).astype(dtype), np.arange(10, dtype=np.float16).reshape(5, 2)
+    assert_op(lambda x: mb.matmul(x=x, y=y), {"x": x}, (x.astype(np.float32) @ y.astype(np.float32)), opset="iOS17")
+    assert_op(lambda x: mb.matmul(x=y, y=x), {"x": x}, (y.astype(np.float32) @ x.astype(np.float32)), opset="iOS17")
