@@ -6,6 +6,7 @@
 An op computes in float32 and rounds once to the dtype the program declares, so a float16 package behaves as one.
 """
 
+from milrun import standin
 from milrun.errors import InputError, MilrunError, OpError, PackageError, UnsupportedOpsError
 from milrun.model import Model, load
 from milrun.registry import OPS
@@ -23,4 +24,5 @@ __all__ = [
     "TraceRow",
     "UnsupportedOpsError",
     "load",
+    "standin",
 ]

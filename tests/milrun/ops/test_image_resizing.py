@@ -192,7 +192,7 @@ def test_crop_resize_normalized_and_one_point():
 
 
 def test_crop_resize_of_a_box_that_runs_backwards():
-    # Golden of coremltools' TestCropResize.test_builder_to_backend_ios17: rows 1.5 and 3, columns 5.4 (outside) and 0.9.
+    # Golden of coremltools' TestCropResize (iOS17): rows 1.5 and 3, columns 5.4 (outside) and 0.9.
     x = np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4)
     boxes = np.array([[0.5, 1.8, 1.0, 0.3]], np.float32)
     given = {"target_height": 2, "target_width": 2, "normalized_coordinates": True, "pad_value": np.float32(10)}
