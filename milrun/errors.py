@@ -41,10 +41,14 @@ class OpError(MilrunError):
         op_name: name of the op's first output in the program.
         reason: what went wrong.
         inputs: one description an input, e.g. `x: float16 [1, 8, 4]`.
+        scope: path of the PyTorch module that the op came from, where the package says so.
     """
 
-    def __init__(self, op_type: str, op_name: str, reason: str, inputs: list[str] | None = None) -> None:
-        self.op_type, self.op_name, self.reason = op_type, op_name, reason
+    def __init__(
+        self, op_type: str, op_name: str, reason: str, inputs: list[str] | None = None, scope: str = ""
+    ) -> None:
+        self.op_type, self.op_name, self.reason, self.scope = op_type, op_name, reason, scope
         self.inputs = inputs or []
         given = f" (inputs: {'; '.join(self.inputs)})" if self.inputs else ""
-        super().__init__(f"op '{op_name}' ({op_type}): {reason}{given}")
+        where = f" from {scope}" if scope else ""
+        super().__init__(f"op '{op_name}' ({op_type}{where}): {reason}{given}")

@@ -173,7 +173,7 @@ def _run_step(step: Step, env: list[Any], watch: Watch | None) -> None:
     for output, value in zip(step.outputs, step.results(arguments), strict=True):
         env[output.slot] = value
         if watch is not None:
-            watch.see(output.name, step.operation.type, output.type, value)
+            watch.see(output.name, step.operation, output.type, value)
     for slot in step.free:
         env[slot] = None
     if watch is not None and watch.stops(step.operation.name, step.operation.type):

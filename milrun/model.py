@@ -139,7 +139,8 @@ class Model:
 
     def _arrays(self, results: list[Any]) -> dict[str, np.ndarray]:
         arrays = {}
-        for (name, declared), value in zip(self.outputs.items(), results, strict=True):
+        for name, value in zip(self.function.block.outputs, results, strict=True):  # one value may be output twice
+            declared = self.outputs[name]
             known = isinstance(declared, TensorType) and not isinstance(value, (str, dict, list))
             arrays[name] = numpy_from_container(value, declared.dtype) if known else value
         return arrays

@@ -9,6 +9,10 @@ from milrun.coreml_proto import Model
 from milrun.errors import PackageError
 
 
+# Key of the metadata that maps function -> op name -> path of the PyTorch module the op came from, as JSON.
+SCOPES = "milrun.scopes"
+
+
 @dataclass(frozen=True)
 class Package:
     """A parsed package: the Core ML specification and where its weight files are."""
@@ -16,6 +20,15 @@ class Package:
     path: Path
     spec: Any
     root: Path
+
+    @property
+    def scopes(self) -> dict[str, dict[str, str]]:
+        """Function -> op name -> PyTorch module path; empty where the package does not say."""
+        try:
+            scopes = json.loads(self.spec.description.metadata.userDefined.get(SCOPES, "{}"))
+        except ValueError as error:
+            raise PackageError(f"{self.path}: the metadata '{SCOPES}' is no JSON: {error}") from error
+        return scopes if isinstance(scopes, dict) else {}
 
     def weight_path(self, file_name: str) -> Path:
         """Resolve a blob file name such as `@model_path/weights/weight.bin`, refusing to leave the package."""
@@ -43,6 +56,18 @@ def open_package(path: str | Path) -> Package:
     except _DECODE_ERRORS as error:
         raise PackageError(f"{model_path} is not a Core ML model: {error}") from error
     return Package(path=path, spec=spec, root=model_path.parent)
+
+
+def read_scopes(path: Path) -> dict[str, dict[str, str]]:
+    """The module paths that a package carries (see `Package.scopes`)."""
+    return open_package(path).scopes
+
+
+def write_scopes(path: Path, scopes: dict[str, dict[str, str]]) -> None:
+    """Put module paths into a package that is there already; weights are not touched."""
+    package = open_package(path)
+    package.spec.description.metadata.userDefined[SCOPES] = json.dumps(scopes)
+    _model_path(path).write_bytes(package.spec.SerializeToString())
 
 
 def _model_path(folder: Path) -> Path:

@@ -70,13 +70,17 @@ Binding = Ref | Const
 
 @dataclass(frozen=True)
 class Operation:
-    """One op: inputs by MIL parameter name, each a binding or, for variadic parameters, several."""
+    """One op: inputs by MIL parameter name, each a binding or, for variadic parameters, several.
+
+    `scope` is the path of the PyTorch module that the op came from, empty where the package does not say.
+    """
 
     type: str
     name: str
     inputs: dict[str, tuple[Binding, ...]]
     outputs: tuple[tuple[str, ValueType], ...]
     blocks: "tuple[Block, ...]"
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,11 +146,13 @@ class _Parser:
     def __init__(self, package: Package) -> None:
         self._package = package
         self._files: dict[str, WeightFile] = {}
+        self._scopes: dict[str, str] = {}
 
     def function(self, name: str, spec: Any) -> Function:
         if spec.opset not in spec.block_specializations:
             raise PackageError(f"function '{name}' has no block for its opset {spec.opset}")
         opset = OPSETS.get(spec.opset, spec.opset)
+        self._scopes = self._package.scopes.get(name, {})
         block = spec.block_specializations[spec.opset]
         inputs = tuple((item.name, self.type(item.type)) for item in spec.inputs)
         parsed = self.block(block)
@@ -167,7 +173,9 @@ class _Parser:
         for key, value in spec.attributes.items():
             if key != "name":
                 inputs[key] = (self.const(value),)
-        return Operation(spec.type, name, inputs, outputs, tuple(self.block(b) for b in spec.blocks))
+        return Operation(
+            spec.type, name, inputs, outputs, tuple(self.block(b) for b in spec.blocks), self._scopes.get(name, "")
+        )
 
     def binding(self, spec: Any) -> Binding:
         return Ref(spec.name) if spec.WhichOneof("binding") == "name" else self.const(spec.value)

@@ -122,7 +122,8 @@ class Step:
                 raise ValueError(f"{len(result)} results for {len(self.outputs)} declared outputs")
             return [output.accept(value) for output, value in zip(self.outputs, result, strict=True)]
         except _RUN_ERRORS as error:
-            raise OpError(self.operation.type, self.operation.name, str(error), _describe(arguments)) from error
+            op = self.operation
+            raise OpError(op.type, op.name, str(error), _describe(arguments), op.scope) from error
 
 
 def container_from_const(constant: Const) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from milrun.program import TensorType, ValueType
+from milrun.program import Operation, TensorType, ValueType
 
 
 @dataclass(frozen=True)
 class TraceRow:
-    """What one op's output looked like."""
+    """What one op's output looked like; `scope` is the PyTorch module it came from, where the package says so."""
 
     name: str
     op: str
@@ -20,6 +20,7 @@ class TraceRow:
     minimum: float
     maximum: float
     non_finite: int
+    scope: str
 
 
 @dataclass
@@ -43,14 +44,14 @@ class Watch:
     def __post_init__(self) -> None:
         self._kept = None if self.keep == "all" else frozenset(self.keep)
 
-    def see(self, name: str, op: str, type: ValueType, value: Any) -> None:
+    def see(self, name: str, operation: Operation, type: ValueType, value: Any) -> None:
         """Record one output."""
         if not isinstance(value, torch.Tensor):
             return
         if self._kept is None or name in self._kept:
             self.values[name] = value
         if self.trace:
-            self.rows.append(_trace_row(name, op, type, value))
+            self.rows.append(_trace_row(name, operation, type, value))
 
     def stops(self, name: str, op: str) -> bool:
         """Whether the run ends after the op of this name and type."""
@@ -61,9 +62,10 @@ class StopRun(Exception):
     """Ends a run after `Watch.stop_after`, from any depth of blocks."""
 
 
-def _trace_row(name: str, op: str, type: ValueType, value: torch.Tensor) -> TraceRow:
+def _trace_row(name: str, operation: Operation, type: ValueType, value: torch.Tensor) -> TraceRow:
     dtype = type.dtype if isinstance(type, TensorType) else "list"
     numbers = value.to(torch.float32)
     finite = numbers[torch.isfinite(numbers)]
     low, high = (finite.min().item(), finite.max().item()) if finite.numel() else (float("nan"), float("nan"))
-    return TraceRow(name, op, dtype, tuple(value.shape), low, high, int(numbers.numel() - finite.numel()))
+    bad = int(numbers.numel() - finite.numel())
+    return TraceRow(name, operation.type, dtype, tuple(value.shape), low, high, bad, operation.scope)

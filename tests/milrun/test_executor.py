@@ -214,3 +214,13 @@ def test_versions_take_over_from_their_opset_on():
     assert registry.find_op("reduce_argmax", "iOS18").since == "iOS17"
     assert registry.find_op("resize", "iOS16") is None
     assert registry.find_op("relu", "an opset of the future").since == "iOS15"
+
+
+def test_a_value_that_is_output_twice(tmp_path):
+    def build(x):
+        y = mb.relu(x=x, name="y")
+        return y, y
+
+    x = np.array([-1, 2], np.float32)
+    (y,) = milrun.load(save_program(build, {"x": x}, tmp_path, "iOS17")).predict({"x": x}).values()
+    np.testing.assert_array_equal(y, [0, 2])

@@ -1,5 +1,7 @@
 """One component: trace its wrapper, convert, name and describe everything, save one package (or one a function)."""
 
+import importlib
+import json
 import shutil
 import tempfile
 import warnings
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from milrun.package import SCOPES, read_scopes, write_scopes
 from toolkit.bundle.manifest import Precision
 from toolkit.export.quiet import coremltools, quiet
 from toolkit.export.spec import ComponentSpec, FunctionSpec, Tensor
@@ -82,6 +85,7 @@ def convert_function(spec: ComponentSpec, function: FunctionSpec, precision: Pre
             skip_model_load=True,
         )
     _describe(model, spec, function)
+    model.user_defined_metadata[SCOPES] = json.dumps({"main": _scopes(model)})
     return model
 
 
@@ -126,6 +130,21 @@ def _describe(model: Any, spec: ComponentSpec, function: FunctionSpec) -> None:
         model.output_description[tensor.name] = tensor.meaning
 
 
+def _scopes(model: Any) -> dict[str, str]:
+    """Op name -> path of the PyTorch module it came from, e.g. `encoder.0.attention.q_proj`.
+
+    coremltools leaves the names of module lists out (`encoder.layers.0` is `encoder.0`).
+    """
+    source = importlib.import_module("coremltools.converters.mil.mil.scope").ScopeSource.TORCHSCRIPT_MODULE_NAME
+    scopes = {}
+    for operation in model._mil_program.functions["main"].operations:
+        # The last part names the value inside the module, not a module.
+        path = [str(part) for part in (operation.scopes.get(source) or [])[:-1]]
+        if operation.op_type != "const" and path:
+            scopes[operation.outputs[0].name] = ".".join(path)
+    return scopes
+
+
 def _save(model: Any, path: Path) -> None:
     with quiet():
         model.save(str(path))
@@ -140,5 +159,7 @@ def _merge(spec: ComponentSpec, scratch: Path, path: Path) -> None:
     description.default_function_name = spec.functions[0].name
     with quiet():
         ct.utils.save_multifunction(description, str(path))
+    scopes = {f.name: read_scopes(scratch / f"{f.name}.mlpackage")["main"] for f in spec.functions}
+    write_scopes(path, scopes)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(exist_ok=True)

@@ -137,3 +137,13 @@ def test_tracing_leaves_the_default_dtype_and_grad_mode_alone(tiny_plan, tmp_pat
     before = torch.is_grad_enabled(), torch.get_default_dtype()
     export_component(tiny_plan.component("joint"), tmp_path, "fp16", "iOS18")
     assert (torch.is_grad_enabled(), torch.get_default_dtype()) == before
+
+
+def test_ops_name_the_module_they_came_from(packages):
+    _, _, locate = packages
+    for component, function, module in (("encoder", "audio_2s", "encoder.0.attention"), ("joint", "main", "head")):
+        path, inside = locate(component, function)
+        scopes = {o.scope for o in milrun.load(path, inside).function.block.operations if o.type == "linear"}
+        assert scopes, component
+        assert all(scope for scope in scopes), scopes
+        assert any(scope.startswith(module) for scope in scopes), scopes
