@@ -1,0 +1,141 @@
+"""Look inside a package: `python -m milrun PACKAGE --random --trace`.
+
+Prints what a function takes, gives and keeps; with inputs it runs the function and prints the ranges of the outputs,
+or of every value on the way (`--trace`), and where the first non-finite value arose. Exit codes: 0 fine, 2 what was
+given cannot be used, 3 the program holds ops that milrun lacks, 4 an op failed.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from milrun import InputError, MilrunError, Model, OpError, TraceRow, UnsupportedOpsError, load
+from milrun.program import TensorType
+
+_UNKNOWN_SIZE = 1
+_HEADER = ("name", "op", "dtype", "shape", "min", "max", "non-finite", "PyTorch module")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parse(arguments)
+    try:
+        _run(options)
+    except (MilrunError, OSError) as error:
+        print(f"milrun: {' '.join(str(error).split())}", file=sys.stderr)
+        return _exit_code(error)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m milrun", description="Look inside an ML Program and run it.")
+    parser.add_argument("package", type=Path, help="an .mlpackage folder")
+    parser.add_argument("--function", metavar="F", help="which function of a multifunction package")
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="one input; repeatable")
+    parser.add_argument("--random", action="store_true", help="random values for the inputs that are not given")
+    parser.add_argument("--seed", type=int, default=0, help="of the random inputs (default: 0)")
+    parser.add_argument("--trace", action="store_true", help="one line a value: op, shape, range, non-finite")
+    parser.add_argument("--keep", action="append", default=[], metavar="NAME", help="save this value too; repeatable")
+    parser.add_argument("--stop-after", metavar="NAME", help="end after this value, or after the first op of this type")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="save the outputs and what --keep names as .npy")
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    model = load(options.package, options.function)
+    _print_interface(model)
+    if not (options.input or options.random):
+        if options.trace or options.keep or options.stop_after or options.output:
+            raise InputError("there is nothing to run: give --input NAME=FILE.npy, or --random")
+        return
+    inputs = _inputs(model, options.input, np.random.default_rng(options.seed) if options.random else None)
+    made = {name for operation in model.function.block.operations for name, _ in operation.outputs}
+    wanted = set(options.keep) | (set() if options.stop_after else set(model.outputs) & made)
+    state = model.make_state() if model.states else None
+    values, rows = model.inspect(inputs, state, keep=wanted, stop_after=options.stop_after, trace=True)
+    _print_rows(rows if options.trace else [row for row in rows if row.name in wanted])
+    print(_first_non_finite(rows))
+    if options.output:
+        _save(values, options.output)
+
+
+def _print_interface(model: Model) -> None:
+    print(f"{model.path}: function '{model.function.name}' of {', '.join(model.functions)} ({model.function.opset})")
+    for title, types in (("input", model.inputs), ("output", model.outputs), ("state", model.states)):
+        for name, declared in types.items():
+            print(f"  {title:6} {name}: {declared}")
+    counts = sorted(model.function.op_counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    print(f"  {sum(c for _, c in counts)} ops: {', '.join(f'{op} x{count}' for op, count in counts)}")
+
+
+def _inputs(model: Model, given: Sequence[str], rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+    inputs = {}
+    for item in given:
+        name, separator, file = item.partition("=")
+        if not separator:
+            raise InputError(f"--input wants NAME=FILE.npy, got '{item}'")
+        inputs[name] = _read_array(Path(file))
+    if rng is not None:
+        for name, declared in model.inputs.items():
+            if name not in inputs:
+                inputs[name] = _random_array(declared, rng)
+    return inputs
+
+
+def _read_array(file: Path) -> np.ndarray:
+    try:
+        loaded = np.load(file, allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{file} is not a .npy file: {error}") from error
+    if not isinstance(loaded, np.ndarray):
+        raise InputError(f"{file} holds several arrays: give one .npy file an input")
+    return loaded
+
+
+def _random_array(declared: TensorType, rng: np.random.Generator) -> np.ndarray:
+    """Normal floats, integers 0 and 1 (an index or a length that is rarely out of range)."""
+    shape = [_UNKNOWN_SIZE if size is None else size for size in declared.shape or ()]
+    if declared.dtype.startswith("float"):
+        return rng.standard_normal(shape).astype(declared.dtype)
+    return rng.integers(0, 2, shape).astype(declared.dtype)
+
+
+def _cells(row: TraceRow) -> tuple[str, ...]:
+    numbers = f"{row.minimum:.6g}", f"{row.maximum:.6g}", str(row.non_finite)
+    return row.name, row.op, row.dtype, str(list(row.shape)), *numbers, row.scope
+
+
+def _print_rows(rows: Sequence[TraceRow]) -> None:
+    table = [_HEADER, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADER))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _first_non_finite(rows: Sequence[TraceRow]) -> str:
+    for row in rows:
+        if row.non_finite:
+            where = f"'{row.name}' ({row.op}, {row.dtype} {list(row.shape)}) {row.scope}".rstrip()
+            return f"first non-finite: {row.non_finite} in {where}"
+    return f"all {len(rows)} values are finite"
+
+
+def _save(values: Mapping[str, np.ndarray], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in values.items():
+        file = folder / f"{name.replace('/', '_')}.npy"
+        np.save(file, value)
+        print(f"saved {file}")
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, UnsupportedOpsError):
+        return 3
+    return 4 if isinstance(error, OpError) else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
