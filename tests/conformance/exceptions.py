@@ -1,0 +1,27 @@
+"""The tests of coremltools that fail through milrun, by name, each with its cause (`exceptions.toml`)."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("exceptions.toml")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Tests whose id the pattern finds, and why they fail."""
+
+    pattern: re.Pattern
+    cause: str
+
+
+@cache
+def listed_exceptions():
+    parsed = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return tuple(Listed(re.compile(e["test"]), e["cause"]) for e in parsed.get("exception", []))
+
+
+def find_exception(test_id):
+    return next((e for e in listed_exceptions() if e.pattern.search(test_id)), None)

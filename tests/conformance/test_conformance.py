@@ -1,0 +1,48 @@
+"""A sample of coremltools' own suites runs through milrun in the ordinary test run; the whole is run by hand."""
+
+import pytest
+
+from tests.conformance import verdict
+from tests.conformance.__main__ import run_suite
+from tests.conformance.exceptions import find_exception, listed_exceptions
+from tests.conformance.report import report_from_results
+
+# suite -> (tests drawn from it, how many of them must at least have predicted something).
+SAMPLES = {"mil": (45, 20), "states": (12, 5)}
+ACTIVATION = "converters/mil/mil/ops/tests/iOS14/test_activation.py"
+
+
+@pytest.mark.parametrize("suite", SAMPLES)
+def test_a_sample_of_coremltools_own_tests_passes(suite):
+    size, least = SAMPLES[suite]
+    results = run_suite(suite, sample=size)
+    assert len(results) == size
+    failed = [f"{r['test']}: {r['reason']}" for r in results if r["outcome"] == "failed"]
+    assert not failed, "\n".join(failed)
+    assert sum(r["outcome"] == "passed" for r in results) >= least
+
+
+def test_a_wrong_op_is_caught():
+    """Ten units of float16 are less than what a wrong op shows: the suite's own tolerance of 0.5 lets it pass."""
+    results = run_suite("mil", paths=[ACTIVATION], expression="TestPReLU", sample=4, break_op="prelu")
+    assert any(r["outcome"] == "failed" for r in results)
+
+
+def test_every_exception_has_a_cause_and_none_is_for_everything():
+    for listed in listed_exceptions():
+        assert len(listed.cause) > 20
+        assert "::" in listed.pattern.pattern
+    assert find_exception("iOS14/test_activation.py::TestRelu::test_builder_to_backend_smoke") is None
+
+
+def test_the_report_counts_by_suite_module_and_op():
+    results = [
+        {"test": "a/b/test_c.py::test_one", "outcome": "passed", "reason": "", "ops": ["relu"]},
+        {"test": "a/b/test_c.py::test_two", "outcome": "failed", "reason": "AssertionError: 3", "ops": ["relu", "add"]},
+        {"test": "a/b/test_c.py::test_three", "outcome": "n.a.", "reason": verdict.NO_PREDICTION, "ops": []},
+    ]
+    lines = report_from_results({"mil": results}).splitlines()
+    assert "| mil | 1 | 1 | 0 | 1 |" in lines
+    assert "| b/test_c.py | 1 | 1 | 0 | 1 |" in lines
+    assert "| relu | 1 | 1 | 0 | 0 |" in lines
+    assert "- `a/b/test_c.py::test_two`: AssertionError: 3" in lines
