@@ -8,7 +8,6 @@ from typing import Any
 from milrun.coreml_proto import Model
 from milrun.errors import PackageError
 
-
 # Key of the metadata that maps function -> op name -> path of the PyTorch module the op came from, as JSON.
 SCOPES = "milrun.scopes"
 

@@ -142,6 +142,26 @@ def parse_program(package: Package) -> Program:
     return Program(functions=functions, default_function=default)
 
 
+def _check_names(block: Block, outer: frozenset[str] = frozenset()) -> None:
+    """Every value must be made before it is read; a cycle would read one that is not."""
+    made = set(outer) | {name for name, _ in block.inputs}
+
+    def require(name: str, reader: str) -> None:
+        if name not in made:
+            raise PackageError(f"{reader} reads '{name}' before it is made")
+
+    for operation in block.operations:
+        for bindings in operation.inputs.values():
+            for binding in bindings:
+                if isinstance(binding, Ref):
+                    require(binding.name, f"op '{operation.name}' ({operation.type})")
+        for nested in operation.blocks:
+            _check_names(nested, frozenset(made))
+        made |= {name for name, _ in operation.outputs}
+    for name in block.outputs:
+        require(name, "the block's output")
+
+
 class _Parser:
     def __init__(self, package: Package) -> None:
         self._package = package
@@ -156,7 +176,9 @@ class _Parser:
         block = spec.block_specializations[spec.opset]
         inputs = tuple((item.name, self.type(item.type)) for item in spec.inputs)
         parsed = self.block(block)
-        return Function(name, opset, Block(inputs, parsed.outputs, parsed.operations))
+        whole = Block(inputs, parsed.outputs, parsed.operations)
+        _check_names(whole)
+        return Function(name, opset, whole)
 
     def block(self, spec: Any) -> Block:
         return Block(
