@@ -55,5 +55,6 @@ def computes_in_float16(mlmodel):
     if getattr(mlmodel, "__proxy__", None) is None:
         return False
     function = mlmodel.__proxy__.model.function
-    types = [declared for operation in function.block.walk() for _, declared in operation.outputs]
+    types = [declared for _, declared in function.block.inputs]
+    types += [declared for operation in function.block.walk() for _, declared in operation.outputs]
     return any(getattr(declared, "dtype", "") == "float16" for declared in types)
