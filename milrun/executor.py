@@ -41,13 +41,17 @@ class CompiledFunction:
         function: the parsed function.
         cache_weights: keep weights as float32 containers after first use (fast), or convert them from the mapped file
             at every use (resident memory stays near the file's size).
+        weights: what was made of the program's constants so far, shared by the functions of one program.
 
     Raises:
         UnsupportedOpsError: names every op that `OPS` lacks.
     """
 
-    def __init__(self, function: Function, cache_weights: bool = True) -> None:
+    def __init__(
+        self, function: Function, cache_weights: bool = True, weights: dict[int, LazyConst] | None = None
+    ) -> None:
         self.function = function
+        self._weights = {} if weights is None else weights
         self._slots: dict[str, int] = {}
         self._constants: dict[str, LazyConst] = {}
         self._raw: dict[str, Const] = {}
@@ -75,7 +79,7 @@ class CompiledFunction:
                 (binding,) = operation.inputs["val"]
                 assert isinstance(binding, Const)
                 self._raw[operation.name] = binding
-                self._constants[operation.name] = LazyConst(partial(container_from_const, binding), self._cache)
+                self._constants[operation.name] = self._weight(binding)
                 continue
             step = self._step(operation)
             if operation.type.startswith("constexpr_") and step.is_constant:
@@ -147,7 +151,11 @@ class CompiledFunction:
         """What stands behind a binding when no input is needed for it."""
         if isinstance(binding, Ref):
             return self._constants.get(binding.name)
-        return LazyConst(partial(container_from_const, binding), self._cache)
+        return self._weight(binding)
+
+    def _weight(self, constant: Const) -> LazyConst:
+        made = partial(container_from_const, constant)
+        return self._weights.setdefault(id(constant), LazyConst(made, self._cache))
 
     def _free_after_last_use(self, root: CompiledBlock) -> None:
         """Free a slot after the last top-level step that reads it; nested blocks count as their op's reads."""

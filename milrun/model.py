@@ -13,6 +13,7 @@ from milrun.numerics import FLOATS, container_from_numpy, numpy_from_container
 from milrun.package import Package, open_package
 from milrun.program import Function, Program, TensorType, parse_program
 from milrun.state import State
+from milrun.step import LazyConst
 from milrun.watch import StopRun, TraceRow, Watch
 
 
@@ -43,18 +44,35 @@ class Model:
         functions: names of all functions in the package.
     """
 
-    def __init__(self, package: Package, program: Program, function_name: str | None, cache_weights: bool) -> None:
+    def __init__(
+        self,
+        package: Package,
+        program: Program,
+        function_name: str | None,
+        cache_weights: bool,
+        weights: dict[int, LazyConst] | None = None,
+    ) -> None:
         name = function_name or program.default_function
         if name not in program.functions:
             raise PackageError(f"{package.path} has no function '{name}'; it has {sorted(program.functions)}")
+        self._package, self._program, self._cache_weights = package, program, cache_weights
         self.path = package.path
         self.functions = tuple(sorted(program.functions))
         self.function: Function = program.functions[name]
-        self._compiled = CompiledFunction(self.function, cache_weights)
+        self._weights: dict[int, LazyConst] = {} if weights is None else weights
+        self._compiled = CompiledFunction(self.function, cache_weights, self._weights)
         tensors = {n: t for n, t in self.function.block.inputs if isinstance(t, TensorType)}
         self.inputs = {n: t for n, t in tensors.items() if not t.is_state}
         self.states = {n: t for n, t in tensors.items() if t.is_state}
         self.outputs = self._output_types()
+
+    def sibling(self, function_name: str) -> "Model":
+        """Another function of the same package; the two share their weights in memory.
+
+        Raises:
+            PackageError: no such function.
+        """
+        return Model(self._package, self._program, function_name, self._cache_weights, self._weights)
 
     def make_state(self) -> State:
         """A fresh set of states, all zeros."""

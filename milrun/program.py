@@ -166,6 +166,7 @@ class _Parser:
     def __init__(self, package: Package) -> None:
         self._package = package
         self._files: dict[str, WeightFile] = {}
+        self._blobs: dict[tuple[str, int, ValueType], Const] = {}
         self._scopes: dict[str, str] = {}
 
     def function(self, name: str, spec: Any) -> Function:
@@ -228,7 +229,12 @@ class _Parser:
     def const(self, spec: Any) -> Const:
         value_type = self.type(spec.type)
         if spec.WhichOneof("value") == "blobFileValue":
-            return Const(value_type, self._blob_reader(spec.blobFileValue, value_type))
+            blob = spec.blobFileValue
+            # One object a blob: functions that share a weight share what is made of it.
+            key = (blob.fileName, blob.offset, value_type)
+            if key not in self._blobs:
+                self._blobs[key] = Const(value_type, self._blob_reader(blob, value_type))
+            return self._blobs[key]
         return Const(value_type, lambda: _immediate(spec.immediateValue, value_type))
 
     def _blob_reader(self, blob: Any, value_type: ValueType) -> Callable[[], np.ndarray]:

@@ -224,3 +224,29 @@ def test_a_value_that_is_output_twice(tmp_path):
     x = np.array([-1, 2], np.float32)
     (y,) = milrun.load(save_program(build, {"x": x}, tmp_path, "iOS17")).predict({"x": x}).values()
     np.testing.assert_array_equal(y, [0, 2])
+
+
+def test_functions_of_one_package_share_their_weights(tmp_path):
+    """The second function finds the float32 weights that the first one made."""
+    import coremltools as ct
+
+    weight = np.arange(4096, dtype=np.float32).reshape(64, 64)
+    for name, rows in (("short", 1), ("long", 3)):
+        inputs = {"x": np.ones((rows, 64), np.float32)}
+        (tmp_path / name).mkdir()
+        save_program(lambda x: mb.linear(x=x, weight=weight), inputs, tmp_path / name, "iOS18")
+    description = ct.utils.MultiFunctionDescriptor()
+    for name in ("short", "long"):
+        description.add_function(str(tmp_path / name / "op.mlpackage"), "main", name)
+    description.default_function_name = "short"
+    ct.utils.save_multifunction(description, str(tmp_path / "both.mlpackage"))
+    short = milrun.load(tmp_path / "both.mlpackage", "short")
+    long = short.sibling("long")
+    one, three = (m.predict({"x": np.ones((r, 64), np.float32)}) for m, r in ((short, 1), (long, 3)))
+    np.testing.assert_array_equal(next(iter(one.values()))[0], next(iter(three.values()))[2])
+    (mine,), (theirs,) = (
+        [c.get() for s in m._compiled.root.steps for n, c in s.lazy.items() if n == "weight"] for m in (short, long)
+    )
+    assert mine.data_ptr() == theirs.data_ptr()
+    with pytest.raises(milrun.PackageError, match="no function 'other'"):
+        short.sibling("other")

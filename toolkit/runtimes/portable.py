@@ -24,6 +24,7 @@ class PortableRuntime(Runtime):
     def __init__(self, locate: Callable[[str, str], tuple[Path, str]]) -> None:
         self._locate = locate
         self._loaded: dict[tuple[str, str], Component] = {}
+        self._opened: dict[Path, milrun.Model] = {}
 
     def load(self, component: str, function: str = "main") -> Component:
         """Load one function of a package.
@@ -34,19 +35,25 @@ class PortableRuntime(Runtime):
         """
         key = (component, function)
         if key not in self._loaded:
-            self._loaded[key] = _PortableComponent(component, function, *self._locate(component, function))
+            self._loaded[key] = _PortableComponent(component, function, self._open(*self._locate(component, function)))
         return self._loaded[key]
 
-
-class _PortableComponent(Component):
-    def __init__(self, name: str, function: str, package: Path, package_function: str) -> None:
-        self.name, self.function = name, function
+    def _open(self, package: Path, function: str) -> milrun.Model:
+        """A function of a package; functions of one package share their weights."""
         try:
-            self.model = milrun.load(package, package_function)
+            if package not in self._opened:
+                self._opened[package] = milrun.load(package, function)
+            opened = self._opened[package]
+            return opened if opened.function.name == function else opened.sibling(function)
         except milrun.PackageError as error:
             raise BundleError(str(error), "Convert the model again.") from error
         except milrun.UnsupportedOpsError as error:
             raise UnsupportedError(str(error), "Add the op, or run with --runtime eager or coreml.") from error
+
+
+class _PortableComponent(Component):
+    def __init__(self, name: str, function: str, model: milrun.Model) -> None:
+        self.name, self.function, self.model = name, function, model
         self.inputs = {n: _info(t) for n, t in self.model.inputs.items()}
         self.outputs = {n: _info(t) for n, t in self.model.outputs.items()}
         self.states = {n: _info(t) for n, t in self.model.states.items()}
