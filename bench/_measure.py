@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -12,6 +12,14 @@ def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
     """Shortest wall time of a few calls, in seconds, after one call to warm up."""
     call()
     return min(_timed(call) for _ in range(repeats))
+
+
+def alternately(calls: Mapping[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
+    """Shortest wall time of each call, in seconds, taken in turn so that all share what else goes on."""
+    for call in calls.values():
+        call()
+    times = [{name: _timed(call) for name, call in calls.items()} for _ in range(repeats)]
+    return {name: min(turn[name] for turn in times) for name in calls}
 
 
 def _timed(call: Callable[[], Any]) -> float:

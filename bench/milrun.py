@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench._measure import in_process, seconds, table
+from bench._measure import alternately, in_process, seconds, table
 
 MODULE = "bench.milrun"
 
@@ -101,14 +101,18 @@ def case_times(name: str) -> dict[str, Any]:
     tensors = tuple(torch.from_numpy(a) for a in arrays)
     result: dict[str, Any] = {"gflop": _flop(module, tensors) / 1e9, "us_per_op": _overhead_us()}
     result["gbyte"] = 4 * sum(p.numel() for p in module.parameters()) / 1e9
-    with torch.no_grad():
-        result["eager"] = seconds(lambda: module(*tensors), 5)
     with tempfile.TemporaryDirectory() as folder:
-        for precision in ("fp32", "fp16"):
-            model = milrun.load(_convert(module, arrays, precision, Path(folder)))
-            inputs = dict(zip(model.inputs, arrays, strict=True))
-            result[precision] = seconds(lambda m=model, i=inputs: m.predict(i), 5)
-    return result
+        fp32, fp16 = (milrun.load(_convert(module, arrays, p, Path(folder))) for p in ("fp32", "fp16"))
+        inputs = dict(zip(fp32.inputs, arrays, strict=True))
+        with torch.no_grad():
+            times = alternately(
+                {
+                    "eager": lambda: module(*tensors),
+                    "fp32": lambda: fp32.predict(inputs),
+                    "fp16": lambda: fp16.predict(inputs),
+                }
+            )
+    return result | times
 
 
 def _flop(module: nn.Module, tensors: tuple[torch.Tensor, ...]) -> float:
