@@ -16,8 +16,8 @@ from toolkit.runtimes.eager import EagerRuntime
 
 CLIPS = DEMO.parents[1] / "clips"
 # Window in seconds -> share of words that may differ from the reference's own on the whole file. The encoder sees one
-# window, the reference all of the file, so the words need not be equal. Measured: 0.0, 3.3 and 5.5 %; the demo was trained
-# on 5 s at most and stands near many ties on a minute (docs/numerics.md).
+# window, the reference all of the file, so the words need not be equal. Measured: 0.0, 3.3 and 5.5 %; the demo was
+# trained on 5 s at most and stands near many ties on a minute (docs/numerics.md).
 BOUNDS = {30: 0.02, 15: 0.04, 10: 0.06}
 # Points of word error rate against the transcript by which ours may be worse than the reference on the whole file.
 WORSE = 0.02
