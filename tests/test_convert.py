@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,13 @@ def test_output_below_a_file(run, checkpoint, tmp_path):
 def test_the_disk_refuses(tmp_path, number):
     with pytest.raises(OutputError, match="cannot write"), writing_to(tmp_path):
         raise OSError(number, "refused")
+
+
+def test_a_copy_that_the_disk_refuses(tmp_path):
+    """copytree gathers its errors as text, without an errno of its own."""
+    refusals = [("a", "b", "[Errno 28] No space left on device: 'a' -> 'b'")]
+    with pytest.raises(OutputError, match="the disk is full"), writing_to(tmp_path):
+        raise shutil.Error(refusals)
 
 
 def test_a_full_disk_in_the_middle_leaves_nothing(run, checkpoint, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,17 +36,26 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        number = _errno(error)
+        if number not in _DISK_ERRORS:
             raise
-        raise _refusal(path, _DISK_ERRORS[error.errno]) from error
+        raise _refusal(path, _DISK_ERRORS[number]) from error
     except RuntimeError as error:  # coremltools' weight writer (C++) reports a full disk so
         if "FileWriter" not in str(error) and "No space left" not in str(error):
             raise
         raise _refusal(path, f"the weights could not be written ({error})") from error
 
 
+def _errno(error: OSError) -> int | None:
+    """The errno; that of the first file where `shutil.copytree` gathered its errors as text."""
+    first = re.search(r"\[Errno (\d+)\]", str(error)) if isinstance(error, shutil.Error) else None
+    return int(first.group(1)) if first else error.errno
+
+
 def _refusal(path: Path, reason: str) -> OutputError:
-    return OutputError(f"cannot write {path}: {reason}", "Give --output a folder on a writable disk with enough space.")
+    return OutputError(
+        f"cannot write {path}: {reason}", "Give --output, and TMPDIR, a writable disk with enough space."
+    )
 
 
 class Staging:
