@@ -1,5 +1,6 @@
 """Text from token ids with the bundle's own tokenizer.json."""
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -47,9 +48,10 @@ class Detokeniser:
 def _load(file: Path) -> Tokenizer:
     try:
         content = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        parsed = json.loads(content)
+    except (OSError, ValueError) as error:
         raise BundleError(f"{file} cannot be read: {error}", "Convert the model again.") from error
-    try:
-        return Tokenizer.from_str(content)
-    except Exception as error:  # the library raises nothing narrower
-        raise BundleError(f"{file} is no tokenizer: {error}", "Convert the model again.") from error
+    # Checked here because the library raises bare Exceptions; what passes and is damaged fails the bundle's checksum.
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
+        raise BundleError(f"{file} is no tokenizer: it has no model", "Convert the model again.")
+    return Tokenizer.from_str(content)
