@@ -13,7 +13,6 @@ from toolkit.model_options import resolve_options, with_model_options
 
 app = typer.Typer(
     help="Convert speech models to Core ML packages.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

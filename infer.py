@@ -43,7 +43,8 @@ def infer(
 ) -> None:
     """Transcribe audio: text, words and tokens with times.
 
-    JSON is one object for one file, and an array of objects with a `file` key for several.
+    JSON is one object for one file, and an array of objects with a `file` key for several; the other formats follow
+    each other in the order of the files.
     """
     from toolkit.audio.read import check_source
     from toolkit.decoding.formats import render
@@ -99,13 +100,17 @@ def _demo_bundle(model: ModelInfo) -> Path:
 def _transcribe(source: str, pipeline: Any, runtime: str, model: str) -> Any:
     from toolkit.audio.read import read_audio
     from toolkit.decoding.formats import Result
+    from toolkit.errors import AudioError
 
     samples = read_audio(source, pipeline.sample_rate)
     with progress() as bar:
         report = step_reporter(bar, source)
         pipeline.load(len(samples))  # once a runtime; no part of the speed reported
         start = time.perf_counter()
-        transcript = pipeline.transcribe(samples, lambda done, of: report("windows", done, of))
+        try:
+            transcript = pipeline.transcribe(samples, lambda done, of: report("windows", done, of))
+        except AudioError as error:
+            raise AudioError(f"{source}: {error.message}", error.next_step) from error
         elapsed_s = time.perf_counter() - start
     return Result(source, transcript, transcript.duration_s / elapsed_s, runtime, model)
 

@@ -7,7 +7,7 @@ import pytest
 # Tiny tensors, and a worker a core: more threads only wait for each other. Before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from toolkit.export.quiet import coremltools  # noqa: E402
+from toolkit.export.quiet import coremltools
 
 coremltools()
 

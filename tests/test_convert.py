@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 import convert as command
+from models.parakeet_tdt import MODEL
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.bundle.bundle import open_bundle
 from toolkit.bundle.writer import Staging, writing_to
 from toolkit.errors import OutputError
+from toolkit.export.convert import ensure_demo_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPONENTS = ["encoder", "prediction", "joint", "joint_decision", "decoder_step"]
@@ -86,6 +88,30 @@ def test_only_converts_one_component(run, checkpoint, tmp_path):
     assert code == 0
     assert [c["name"] for c in description["components"]] == ["joint"]
     assert [c.name for c in open_bundle(tmp_path / "bundle").manifest.components] == ["joint"]
+
+
+def test_only_does_not_drop_what_was_made_with_other_settings(run, checkpoint, tmp_path):
+    convert_tiny(run, checkpoint, "--only", "joint")
+    code, _, err = convert_tiny(run, checkpoint, "--only", "prediction", "--precision", "fp32")
+    assert code == 2
+    assert one_line(err)
+    assert "joint made with other settings" in err
+    assert [c.name for c in open_bundle(tmp_path / "bundle").manifest.components] == ["joint"]
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_partial_bundle_is_not_taken_for_the_demo(run, tmp_path):
+    run("parakeet-tdt", "--checkpoint", "demo", "--only", "joint")
+    assert ensure_demo_bundle(MODEL) == Path("build/parakeet-tdt/demo")
+    components = open_bundle(tmp_path / "build/parakeet-tdt/demo").manifest.components
+    assert tuple(c.name for c in components) == MODEL.components
+
+
+def test_no_command_at_all_is_one_line(run):
+    code, _, err = run()
+    assert code == 2
+    assert one_line(err)
+    assert "Missing command" in err
 
 
 def test_inspect_shows_the_bundle(run, checkpoint):
@@ -191,6 +217,7 @@ def test_interrupted_leaves_whole_components_and_resumes(checkpoint, tmp_path):
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert one_line(err), err
+    assert "finished components are kept in bundle.partial" in err
     assert [p.name for p in tmp_path.iterdir()] == ["bundle.partial"]
     assert {"encoder.json", "encoder.mlpackage"} <= {p.name for p in partial.iterdir()}
     assert not [p for p in partial.iterdir() if p.name.startswith(".")]

@@ -51,7 +51,8 @@ def _code(error: BaseException) -> int:
         _complain(str(error))
         return error.exit_code
     if isinstance(error, TyperException):
-        _complain(f"{error.format_message().rstrip('.')}. See --help.")
+        message = error.format_message().rstrip(".")
+        _complain(f"{message}{'' if message.endswith('?') else '.'} See --help.")
         return USAGE
     traceback.print_exception(error)
     _complain("internal fault: please report it with the lines above")

@@ -6,7 +6,8 @@ ToolkitError                    what was given cannot be used                   
 ├── BundleError                 missing, damaged, stale or foreign bundle                exit 2
 ├── OutputError                 cannot write: disk full, read-only, exists               exit 2
 ├── UnsupportedError            a runtime or op that is not available here               exit 3
-└── RuntimeFault                a component broke its own contract                       exit 4
+├── RuntimeFault                a component broke its own contract                       exit 4
+└── Interrupted                 Ctrl-C, with something worth keeping                     exit 130
 
 A failed gate is no error: the commands report it and exit 1. Anything that is not a ToolkitError is an internal fault
 and exits 4 with its traceback (toolkit/cli.py).
@@ -56,3 +57,9 @@ class RuntimeFault(ToolkitError):
     """A component returned something that its own description rules out, or failed while running."""
 
     exit_code = 4
+
+
+class Interrupted(ToolkitError):
+    """The user stopped the command; what was finished is kept."""
+
+    exit_code = 130

@@ -38,6 +38,7 @@ class ModelInfo:
         architecture: the `transformers` class its checkpoints name in config.json.
         default_checkpoint: hub id.
         summary: one line for `convert list`.
+        components: what the default options of `convert` make.
         aliases: other names.
         options: options that the model adds, by command.
     """
@@ -48,6 +49,7 @@ class ModelInfo:
     architecture: str
     default_checkpoint: str
     summary: str
+    components: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
 

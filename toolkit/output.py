@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.errors import OutputError
 
-_NEXT_STEP = "Give --output a file in a writable folder with enough space."
+_NEXT_STEP = "Give a file in a writable folder with enough space."
 
 
 def check_output(path: Path) -> None:

@@ -9,6 +9,7 @@ MODEL = ModelInfo(
     architecture="ParakeetForTDT",
     default_checkpoint="nvidia/parakeet-tdt-0.6b-v3",
     summary="speech recognition with token and word times, 25 European languages (v3)",
+    components=("encoder", "prediction", "joint", "joint_decision", "decoder_step"),
     aliases=("parakeet", "parakeet-tdt-v3"),
     options={
         "convert": (ModelOption("audio_seconds", str, "5,15,30", "Fixed audio lengths of the encoder, in seconds."),),

@@ -79,7 +79,9 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{file}: {where}: {first['msg']}", "Convert the model again with this version.") from error
+        raise BundleError(
+            f"{file}: {where}: {first['msg']}", f"Convert the model again: `convert MODEL --output {path} --force`."
+        ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{file} cannot be read: {error}", "Convert the model again.") from error
 
@@ -88,7 +90,11 @@ def rebuild_step(manifest: Manifest, path: Path) -> str:
     """The command that makes this bundle anew."""
     source = manifest.checkpoint.id if manifest.checkpoint.kind != "folder" else manifest.checkpoint.location
     revision = f" --revision {manifest.checkpoint.revision}" if manifest.checkpoint.revision else ""
-    return f"Rebuild it: `convert {manifest.model} --checkpoint {source}{revision} --output {path} --force`."
+    precisions = {component.precision for component in manifest.components}
+    precision = f" --precision {precisions.pop()}" if len(precisions) == 1 else ""
+    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in manifest.options.items())
+    settings = f"{revision}{precision} --target {manifest.target}{options}"
+    return f"Rebuild it: `convert {manifest.model} --checkpoint {source}{settings} --output {path} --force`."
 
 
 def _check_component(bundle: Bundle, component: ComponentEntry) -> None:

@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from toolkit.bundle.bundle import Bundle, open_bundle
+from toolkit.bundle.bundle import MANIFEST, Bundle, open_bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
 from toolkit.bundle.inspect import found_precision
 from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Manifest, PackageEntry, Precision
 from toolkit.bundle.writer import Staging
-from toolkit.errors import BundleError, OutputError, ToolkitError
+from toolkit.errors import BundleError, Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.component import export_component
 from toolkit.export.spec import ComponentSpec, ExportPlan
@@ -104,12 +104,33 @@ def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -
         OutputError: the bundle cannot be written.
         RuntimeFault: a package breaks its own description.
     """
+    _refuse_to_drop(prepared)
     staging = Staging(prepared.output)
     try:
         return _convert(prepared, staging, on_step)
+    except KeyboardInterrupt as error:
+        if not staging.abandon():
+            raise
+        kept = f"interrupted; finished components are kept in {staging.path}"
+        raise Interrupted(kept, "Run the same command to go on.") from error
     finally:
         if staging.path.exists():
             staging.abandon()
+
+
+def _refuse_to_drop(prepared: Prepared) -> None:
+    """`--only` must not cost a bundle its other components because they were made with other settings."""
+    if not prepared.request.only or not (prepared.output / MANIFEST).is_file():
+        return
+    recorded = {c.name: c.fingerprint for c in read_manifest(prepared.output).components}
+    wanted = {c.name for c in prepared.components}
+    others = [c for c in prepared.plan.components if c.name in recorded and c.name not in wanted]
+    dropped = [c.name for c in others if recorded[c.name] != fingerprint(prepared, c)]
+    if dropped:
+        raise OutputError(
+            f"{prepared.output} holds {', '.join(dropped)} made with other settings, which --only would drop",
+            "Leave --only out to convert all of it, or give --output another folder.",
+        )
 
 
 def ensure_demo_bundle(model: ModelInfo, on_step: OnStep = lambda what, done, of: None) -> Path:
@@ -121,14 +142,25 @@ def ensure_demo_bundle(model: ModelInfo, on_step: OnStep = lambda what, done, of
     request = ConvertRequest(model, checkpoint="demo")
     output = default_output(model, "demo")
     try:
-        bundle = open_bundle(output)
-        if bundle.manifest.checkpoint.sha256 == resolve_checkpoint(model, "demo").entry().sha256:
+        if _is_default(open_bundle(output).manifest, model):
             return output
     except BundleError:
         pass  # missing or stale: made anew below
     if not convert(prepare(request), on_step).passed:
         raise BundleError(f"the demo bundle {output} is out of its gates", f"See `convert inspect {output}`.")
     return output
+
+
+def _is_default(manifest: Manifest, model: ModelInfo) -> bool:
+    """Whether a bundle is what `convert MODEL --checkpoint demo` writes, whole and within its gates."""
+    default = ConvertRequest(model)
+    return (
+        {c.name for c in manifest.components} == set(model.components)
+        and all(c.precision == default.precision and all(p.passed for p in c.parity) for c in manifest.components)
+        and manifest.target == default.target
+        and manifest.options == {o.name: o.default for o in model.options.get("convert", ())}
+        and manifest.checkpoint.sha256 == resolve_checkpoint(model, "demo").entry().sha256
+    )
 
 
 def _convert(prepared: Prepared, staging: Staging, on_step: OnStep) -> Converted:
