@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from models import all_models, find_model
-from toolkit.cli import progress, run, step_reporter
+from toolkit.cli import demo_bundle, progress, run
 from toolkit.model import ModelInfo
 from toolkit.model_options import resolve_options, with_model_options
 
@@ -91,7 +91,7 @@ def _result(
     from toolkit.bundle.bundle import open_bundle
     from toolkit.parity.engine import open_subject, run_ladder
 
-    folder = folder or _demo_bundle(model)
+    folder = folder or demo_bundle(model)
     opened = open_bundle(folder)
     with progress() as bar:
         clips = _clips(model, opened.manifest.host["sample_rate"], dataset, num_files, bar)
@@ -116,13 +116,6 @@ def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar
         bar.update(task, description=f"compare {model.id}: {example.id}")
         yield Clip(example.id, example.samples(rate), example.text)
         bar.advance(task)
-
-
-def _demo_bundle(model: ModelInfo) -> Path:
-    from toolkit.export.convert import ensure_demo_bundle
-
-    with progress() as bar:
-        return ensure_demo_bundle(model, step_reporter(bar, f"convert {model.id}"))
 
 
 app.command()(with_model_options(compare, (o for m in all_models().values() for o in m.options.get("compare", ()))))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from models import all_models, find_model
-from toolkit.cli import progress, run, step_reporter
+from toolkit.cli import demo_bundle, progress, run, step_reporter
 from toolkit.model import ModelInfo
 from toolkit.model_options import resolve_options, with_model_options
 
@@ -84,17 +84,10 @@ def _results(
     from toolkit.bundle.bundle import open_bundle
     from toolkit.runtimes.open import open_runtime
 
-    bundle = open_bundle(folder or _demo_bundle(model))
+    bundle = open_bundle(folder or demo_bundle(model))
     runtime = open_runtime(runtime_name, bundle, model)
     pipeline = model.module("pipeline").Pipeline(bundle, runtime, **options)
     return [_transcribe(source, pipeline, runtime.name, model.id) for source in audio]
-
-
-def _demo_bundle(model: ModelInfo) -> Path:
-    from toolkit.export.convert import ensure_demo_bundle
-
-    with progress() as bar:
-        return ensure_demo_bundle(model, step_reporter(bar, f"convert {model.id}"))
 
 
 def _transcribe(source: str, pipeline: Any, runtime: str, model: str) -> Any:
