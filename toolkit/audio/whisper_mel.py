@@ -1,8 +1,8 @@
 """Whisper's mel front end in NumPy, as `Qwen3ASRFeatureExtractor` computes it for one clip (transformers 5.23).
 
 The transform and all sums run in float64, which measured nearer to upstream on average than float32 does (its own
-float32 rounding is what remains). Upstream pads a batch to its longest clip and masks the rest; a single clip has no mask
-but the zeros that fill its last group of frames, which come after the normalisation.
+float32 rounding is what remains). Upstream pads a batch to its longest clip and masks the rest; a single clip has only
+the zeros that fill its last group of frames, which come after the normalisation.
 """
 
 from dataclasses import dataclass
