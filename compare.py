@@ -114,7 +114,7 @@ def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar
     task = bar.add_task(f"compare {model.id}", total=num_files)
     for example in open_corpus(dataset, num_files):
         bar.update(task, description=f"compare {model.id}: {example.id}")
-        yield Clip(example.id, example.samples(rate), example.text)
+        yield Clip.from_example(example, rate)
         bar.advance(task)
 
 

@@ -9,9 +9,9 @@ from models.parakeet_tdt.pipeline import Features, Pipeline
 from models.parakeet_tdt.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.decoding.transducer import Emission
+from toolkit.parity.flips import Flips
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
-from toolkit.parity.margins import is_near_tie, top_two
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
@@ -35,28 +35,8 @@ LOGITS = {
         "float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, "PSNR 75 dB, rel. L2 6.5e-4"
     ),
 }
-DECISIONS = Gate(
-    "a decision may differ only where the reference is nearer to a tie than twice the largest logit error above",
-    at_most={"unexplained": 0},
-)
 WER = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"wer_delta_points": 0.10})
 BOUNDARIES = Gate("a bin is one encoder frame", at_least={"share_within_bin": 0.99}, measured="1 on the demo clips")
-
-
-@dataclass
-class _Flips:
-    """Decisions that differ from the reference's, over all clips."""
-
-    decisions: int = 0
-    flips: int = 0
-    unexplained: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def row(self, output: str) -> Row:
-        """The row of the ladder; the first divergences are shown."""
-        metrics = {"decisions": self.decisions, "flips": self.flips, "unexplained": self.unexplained}
-        more = [f"and {len(self.notes) - 3} more"] if len(self.notes) > 3 else []
-        return row_from_metrics(output, metrics, DECISIONS, "; ".join(self.notes[:3] + more))
 
 
 @dataclass
@@ -90,7 +70,7 @@ class Comparison:
     def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
         self._subject, self._ladder, self._reference = subject, ladder, reference
         self._pipeline = Pipeline(subject.bundle, subject.runtime)
-        self._forced, self._free, self._texts = _Flips(), _Flips(), _Texts()
+        self._forced, self._free, self._texts = Flips(), Flips(), _Texts()
         self._too_long: list[str] = []
 
     def run(self) -> None:
@@ -184,9 +164,8 @@ class Comparison:
             self._ladder.add("decode", f"teacher-forced {head}_logits", theirs, mine, gate)
             errors.append(float(np.abs(theirs - mine).max()))
             for step in np.flatnonzero(theirs.argmax(1) != mine.argmax(1)):
-                self._flip(
-                    self._forced, clip, f"step {step}, {head}", theirs[step], int(mine[step].argmax()), errors[-1]
-                )
+                where = f"{clip.id}, step {step}, {head}"
+                self._forced.add(where, theirs[step], int(mine[step].argmax()), errors[-1])
         self._forced.decisions += 2 * len(run.tokens)
         return _Noise(*errors)
 
@@ -194,28 +173,16 @@ class Comparison:
         """Our loop on its own; after the first divergence the paths are different utterances."""
         self._free.decisions += 2 * len(run.tokens)
         for step, emission in enumerate(emissions[: len(run.tokens)]):
-            where = f"step {step}, frame {emission.frame}"
+            where = f"{clip.id}, step {step}, frame {emission.frame}"
             if emission.token_id != run.tokens[step]:
                 logits = run.token_logits[step]
-                return self._flip(self._free, clip, f"{where}, token", logits, emission.token_id, noise.token)
+                return self._free.add(f"{where}, token", logits, emission.token_id, noise.token)
             if emission.duration != run.durations[step]:
                 logits = run.duration_logits[step]
-                return self._flip(self._free, clip, f"{where}, duration", logits, emission.duration, noise.duration)
+                return self._free.add(f"{where}, duration", logits, emission.duration, noise.duration)
         if len(emissions) != len(run.tokens) and run.finished:  # else both stop at a limit of steps, not at the end
-            self._free.flips += 1
-            self._free.unexplained += 1
-            self._free.notes.append(f"{clip.id}: {len(emissions)} steps where the reference takes {len(run.tokens)}")
+            self._free.add_unexplained(f"{clip.id}: {len(emissions)} steps where the reference takes {len(run.tokens)}")
         return None
-
-    def _flip(self, flips: _Flips, clip: Clip, where: str, logits: np.ndarray, ours: int, noise: float) -> None:
-        top = top_two(logits)
-        explained = is_near_tie(top.margin, noise)
-        flips.flips += 1
-        flips.unexplained += not explained
-        flips.notes.append(
-            f"{clip.id}, {where}: {ours} for {top.best} (reference's second {top.second}), margin {top.margin:.3g}, "
-            f"logit error up to {noise:.3g}: {'near tie' if explained else 'no near tie'}"
-        )
 
     def _finish_decode(self) -> None:
         for flips, name in ((self._forced, "teacher-forced decisions"), (self._free, "free-running decisions")):

@@ -5,12 +5,11 @@ from functools import cached_property
 from typing import Literal, TypedDict
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
+from toolkit.bundle.host import host_arrays, host_constants
 from toolkit.decoding.detokenise import Detokeniser
 from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.decoding.transcript import Transcript
@@ -93,9 +92,10 @@ class Pipeline:
     ) -> None:
         if max_symbols < 0:
             raise ToolkitError(f"--max-symbols is {max_symbols}", "Give 0 for no bound, or a positive number.")
-        self.host = _host_constants(bundle)
+        self.host = host_constants(bundle, HostConstants)
         self._bundle, self._runtime, self._max_symbols = bundle, runtime, max_symbols
-        self._mel = _front_end(bundle, self.host)
+        arrays = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
+        self._mel = NemoMel(self.host.mel, *arrays, self.host.sample_rate)
         self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
         self._step_form = self._available(step)
         self._windows = self._chosen(encoder_function)
@@ -215,23 +215,3 @@ class Pipeline:
     def _window_for(self, length: int) -> EncoderWindow:
         """The smallest that holds the whole, else the largest."""
         return next((w for w in self._windows if w.mel_frames >= length), self._windows[-1])
-
-
-def _host_constants(bundle: Bundle) -> HostConstants:
-    try:
-        return HostConstants.model_validate(bundle.manifest.host)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in ("host", *first["loc"]))
-        step = rebuild_step(bundle.manifest, bundle.path)
-        raise BundleError(f"{bundle.path}: manifest: {where}: {first['msg']}", step) from error
-
-
-def _front_end(bundle: Bundle, host: HostConstants) -> NemoMel:
-    file = bundle.asset("features.safetensors")
-    try:
-        arrays = load_file(file)
-        return NemoMel(host.mel, arrays["mel_filters"], arrays["window"], host.sample_rate)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        step = rebuild_step(bundle.manifest, bundle.path)
-        raise BundleError(f"{file} does not hold the mel filters and window: {error}", step) from error

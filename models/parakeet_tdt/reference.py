@@ -22,7 +22,7 @@ from toolkit.bundle.manifest import ComponentEntry
 from toolkit.decoding.transcript import Word
 from toolkit.export.spec import ExportPlan
 from toolkit.parity.ladder import Ladder
-from toolkit.parity.subject import Subject
+from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
 
@@ -146,7 +146,7 @@ class Reference:
         return texts[0].strip(), _words(times[0], self.config.encoder_config.subsampling_factor / assumed)
 
 
-def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[np.ndarray]) -> None:
+def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
     """Run the host side in every form on real audio, so that each function of each component is called.
 
     Each encoder window sees every clip (cut where the clip is longer) and all clips in a row, which fill it.
@@ -155,12 +155,12 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
         plan: names the components and the encoder's functions.
         bundle: constants and host files; which packages it holds does not matter here.
         runtime: usually a recording one.
-        clips: [samples] float32 each, at the model's rate.
+        clips: real audio at the model's rate.
     """
     entries = tuple(ComponentEntry.model_construct(name=c.name) for c in plan.components)
     whole = Bundle(bundle.path, bundle.manifest.model_copy(update={"components": entries}))
     forms = [Pipeline(whole, runtime, step=step) for step in STEP_COMPONENTS]
-    mels = [forms[0].features(clip) for clip in clips]
+    mels = [forms[0].features(clip.audio) for clip in clips]
     valid = [features["mel"][: features["length"]] for features in mels]
     for function in plan.component("encoder").functions:
         window = Pipeline(whole, runtime, encoder_function=function.name)

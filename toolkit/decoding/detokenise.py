@@ -24,7 +24,7 @@ class Detokeniser:
     """
 
     def __init__(self, file: Path, special_ids: Collection[int] = ()) -> None:
-        self._tokenizer = _load(file)
+        self._tokenizer = load_tokenizer(file)
         self._special = frozenset(special_ids)
 
     def is_text(self, token_id: int) -> bool:
@@ -45,7 +45,12 @@ class Detokeniser:
         return str(self._tokenizer.id_to_token(token_id) or "").startswith(WORD_BOUNDARY)
 
 
-def _load(file: Path) -> Tokenizer:
+def load_tokenizer(file: Path) -> Tokenizer:
+    """A tokenizer.json.
+
+    Raises:
+        BundleError: the file is no tokenizer that the `tokenizers` library reads.
+    """
     try:
         content = file.read_text(encoding="utf-8")
         parsed = json.loads(content)

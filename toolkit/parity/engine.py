@@ -55,9 +55,8 @@ def run_ladder(subject: Subject, about: Mapping[str, str]) -> LadderResult:
     ladder.about["clips"] = str(subject.clips.count)
     calls: list[Call] = []
     if subject.packages is not None:
-        audio = [clip.audio for clip in subject.clips.first]
         with ladder.attempt("packages", "recording"):
-            calls = record_calls(subject.plan, subject.bundle, subject.model, audio)
+            calls = record_calls(subject.plan, subject.bundle, subject.model, subject.clips.first)
     with ladder.attempt("packages", "-"):
         _packages(subject, ladder, calls, reference)
     with ladder.attempt("device", "-"):

@@ -24,6 +24,7 @@ from toolkit.parity.gates import Gate, gate_from_package_gate
 from toolkit.parity.ladder import Row, Status, row_from_metrics
 from toolkit.parity.margins import is_near_tie, top_two
 from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
+from toolkit.parity.subject import Clip
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import open_runtime
@@ -97,14 +98,14 @@ class OutputParity:
         )
 
 
-def record_calls(plan: ExportPlan, bundle: Bundle, model: ModelInfo, clips: Sequence[np.ndarray]) -> list[Call]:
+def record_calls(plan: ExportPlan, bundle: Bundle, model: ModelInfo, clips: Sequence[Clip]) -> list[Call]:
     """Run a model's host side on the eager wrappers, in every form, and keep what each component was given.
 
     Args:
         plan: the model's components.
         bundle: constants and host files.
         model: its reference module has `exercise(plan, bundle, runtime, clips)`.
-        clips: real audio, [samples] float32 each at the model's rate.
+        clips: real audio with its text, at the model's rate.
     """
     recording = RecordingRuntime(EagerRuntime(plan), CALLS_KEPT)
     model.module("reference").exercise(plan, bundle, recording, clips)
@@ -126,7 +127,7 @@ def measure_bundle(
         Component -> an entry for each output of each of its functions.
     """
     rate = int(plan.host["sample_rate"])
-    clips = [example.samples(rate) for example in open_corpus("demo", CLIPS_EXERCISED)]
+    clips = [Clip.from_example(example, rate) for example in open_corpus("demo", CLIPS_EXERCISED)]
     calls = [c for c in record_calls(plan, bundle, model, clips) if c.component in components]
     precision = {c.name: c.precision for c in bundle.manifest.components if c.name in components}
     packages = open_runtime("portable", bundle, model)
@@ -214,21 +215,25 @@ class _Replay:
             metrics = _measure(pairs)
         except NotComparableError as error:
             return replace(blank, fault=str(error))
-        flipped = [call for call, (a, b) in zip(calls, pairs, strict=True) if metrics.integer and (a != b).any()]
-        near_ties = sum(self._is_near_tie(call, name) for call in flipped)
+        if not metrics.integer:
+            return replace(blank, metrics=metrics)
+        near_ties = sum(self._near_ties(call, name, b != a) for call, (a, b) in zip(calls, pairs, strict=True))
         return replace(blank, metrics=metrics, near_ties=near_ties)
 
-    def _is_near_tie(self, call: Call, output: str) -> bool:
-        if self.precision[call.component] != "fp16" or self.decision_logits is None:
-            return False
+    def _near_ties(self, call: Call, output: str, flipped: np.ndarray) -> int:
+        """How many of a call's flipped decisions are near ties."""
+        if not flipped.any() or self.precision[call.component] != "fp16" or self.decision_logits is None:
+            return 0
         try:
             ours = self.decision_logits(call, self.runtime).get(output)
             theirs = self.decision_logits(call, self.eager).get(output)
         except (BundleError, RuntimeFault):  # the bundle lacks the component that shows its logits
-            return False
+            return 0
         if ours is None or theirs is None:
-            return False
-        return is_near_tie(top_two(theirs).margin, float(np.abs(theirs - ours).max()))
+            return 0
+        noise = float(np.abs(theirs - ours).max())
+        rows = theirs.reshape(flipped.size, -1)[flipped.ravel()]  # [decisions, candidates]
+        return sum(is_near_tie(top_two(row).margin, noise) for row in rows)
 
 
 def _measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Metrics:

@@ -8,6 +8,7 @@ import numpy as np
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import Precision
+from toolkit.corpora.example import Example, WordTime
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.export.spec import ExportPlan
 from toolkit.model import ModelInfo
@@ -22,11 +23,22 @@ class Clip:
         id: of the corpus.
         audio: [samples] float32.
         text: the transcript.
+        words: their known times, where the corpus has them.
     """
 
     id: str
     audio: np.ndarray
     text: str
+    words: tuple[WordTime, ...] = ()
+
+    @classmethod
+    def from_example(cls, example: Example, sample_rate: int) -> "Clip":
+        """An utterance of a corpus, read and resampled.
+
+        Raises:
+            AudioError: the audio cannot be used.
+        """
+        return cls(example.id, example.samples(sample_rate), example.text, example.words or ())
 
 
 class ClipStream:

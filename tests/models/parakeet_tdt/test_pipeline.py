@@ -227,7 +227,7 @@ def test_damaged_host_files_are_refused(tmp_path):
     host = host_constants(tiny_model())
     bundle = host_bundle(tmp_path, host)
     (tmp_path / "features.safetensors").write_bytes(b"nothing")
-    with pytest.raises(BundleError, match="mel filters"):
+    with pytest.raises(BundleError, match="mel_filters"):
         Pipeline(bundle, ReferenceRuntime(tiny_model(), host))
     host_bundle(tmp_path, host)
     (tmp_path / "tokenizer.json").write_text("{}")

@@ -7,6 +7,7 @@ from models.parakeet_tdt.reference import Reference, _words, decision_logits, ex
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
+from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
 
@@ -82,7 +83,7 @@ def recorded(tiny, clip, tmp_path_factory):
     tiny_plan = plan(tiny, {"audio_seconds": "1,4"})
     bundle = host_bundle(tmp_path_factory.mktemp("bundle"), tiny_plan.host, components=())
     runtime = RecordingRuntime(EagerRuntime(tiny_plan))
-    exercise(tiny_plan, bundle, runtime, [clip])
+    exercise(tiny_plan, bundle, runtime, [Clip("clip", clip, "")])
     return tiny_plan, runtime.calls
 
 

@@ -1,0 +1,237 @@
+"""The ladder of Qwen3-ForcedAligner: what is held against what, and within which gates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.qwen3_forced_aligner import export
+from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline
+from models.qwen3_forced_aligner.reference import Reference, ReferenceRun, bundle_of_plan
+from toolkit.decoding.transcript import Word
+from toolkit.errors import ToolkitError
+from toolkit.parity.flips import Flips
+from toolkit.parity.gates import Gate
+from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.subject import Clip, Subject
+from toolkit.parity.words import Boundaries, boundary_shifts
+from toolkit.runtimes.base import Component, Runtime
+from toolkit.runtimes.eager import EagerRuntime
+
+FEATURES = Gate(
+    "ours sums in float64, the extractor in float32; the logarithm shows it where a bin is all but silent",
+    at_most={"max_abs": 1e-3, "rel_l2": 1e-4},
+)
+EXACT = Gate("counts, ids and classes have no tolerance", at_most={"mismatches": 0})
+WRAPPERS = Gate(
+    "the same weights in float32 by other operations: only the order of sums differs",
+    at_most={"rel_l2": 1e-4},
+    at_least={"psnr_db": 80, "cosine": 0.99999},
+)
+LOGITS = {
+    "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
+    "fp16": Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}),
+}
+BOUNDARIES = Gate("a bin is one time class", at_least={"share_within_bin": 0.99})
+KNOWN = Gate("the port may not be further from the truth than its model, by a tenth of a bin", {"delta_bins": 0.1})
+LIMITS_MS = (20, 80, 160)
+
+
+@dataclass
+class _Form:
+    """What one form of the encoder did over all clips: on what it ran, its decisions and boundaries."""
+
+    pipeline: Pipeline
+    runtime: str
+    flips: Flips = field(default_factory=Flips)
+    from_reference: list[float] = field(default_factory=list)
+    from_truth: list[float] = field(default_factory=list)
+
+
+class Comparison:
+    """Runs all clips through reference and port and fills the ladder.
+
+    Args:
+        subject: bundle, runtimes and clips.
+        ladder: to fill.
+        reference: of the same checkpoint, with the bundle's audio attention.
+    """
+
+    def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
+        self._subject, self._ladder, self._reference = subject, ladder, reference
+        self._pipeline = Pipeline(subject.bundle, subject.runtime)
+        self._host = self._pipeline.host
+        # Both encoders are shown side by side; the one that the bundle lacks runs as its wrapper.
+        self._eager = EagerRuntime(
+            export.plan(subject.checkpoint.folder, {**subject.bundle.manifest.options, "encoder": "both"})
+        )
+        self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
+        self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
+        self._reference_from_truth: list[float] = []
+
+    def run(self) -> None:
+        """All clips, then what is counted over all of them."""
+        for clip in self._subject.clips:
+            self._clip(clip)
+        for name, form in self._forms.items():
+            self._finish(name, form)
+
+    def _form(self, form: EncoderForm) -> _Form:
+        components, names = ENCODER_COMPONENTS[form], set(self._subject.precision)
+        if set(components) <= names:
+            pipeline = Pipeline(self._subject.bundle, self._subject.runtime, encoder=form)
+            return _Form(pipeline, self._subject.runtime.name)
+        both = export.plan(self._subject.checkpoint.folder, {**self._subject.bundle.manifest.options, "encoder": form})
+        whole = bundle_of_plan(both, self._subject.bundle)
+        return _Form(Pipeline(whole, _Mixed(self._subject.runtime, self._eager, components), encoder=form), "eager")
+
+    def _clip(self, clip: Clip) -> None:
+        try:  # first, since it refuses what the reference would silently place
+            words = self._pipeline.words(clip.text, None, len(clip.audio) / self._host.sample_rate)
+        except ToolkitError as error:
+            self._ladder.add_row("decode", Row(clip.id, Status.SKIPPED, note=error.message))
+            return
+        run = self._reference.run(clip.audio, clip.text)
+        mel, length = self._pipeline.features(clip.audio)
+        self._ladder.add("features", "mel", run.mel, mel, FEATURES)
+        self._ladder.add("features", "length", np.array([run.length]), np.array([length]), EXACT)
+        with self._ladder.attempt("wrappers", clip.id):
+            self._audio_wrappers(run)
+            self._decoder_wrappers(run)
+        truth = [Word(w.text, w.start_s, w.end_s, 1.0) for w in clip.words]
+        self._reference_from_truth += boundary_shifts(truth, run.words).shifts_s
+        for name, form in self._forms.items():
+            with self._ladder.attempt("decode", f"{clip.id}, {name} encoder"):
+                self._decode(name, form, clip, words, run, truth)
+
+    def _audio_wrappers(self, run: ReferenceRun) -> None:
+        """Each encoder component, fed with the reference's own tensors; every length of the transformer that fits."""
+        add, h, n = self._ladder.add, self._host, len(run.frames)
+        convolve = self._eager.load("audio_conv")
+        columns = range(0, run.mel.shape[1], h.chunk_mel_frames)
+        chunks = [np.ascontiguousarray(run.mel[None, :, c : c + h.chunk_mel_frames]) for c in columns]
+        frames = np.concatenate([convolve.predict({"mel": chunk})["frames"][0] for chunk in chunks])
+        add("wrappers", "audio_conv: frames", run.frames, frames[:n], WRAPPERS)
+        for function in h.audio_functions:
+            if function.frames < n:
+                continue
+            padded = np.zeros((1, function.frames, run.frames.shape[1]), np.float32)
+            padded[0, :n] = run.frames
+            component = self._eager.load("audio_transformer", function.function)
+            audio = component.predict({"frames": padded, "length": np.array([n], np.int32)})["audio"][0]
+            name = f"audio_transformer {function.function}"
+            add("wrappers", f"{name}: audio", run.audio, audio[:n], WRAPPERS)
+            add("wrappers", f"{name}: padding", np.zeros(1, np.int32), np.array([np.count_nonzero(audio[n:])]), EXACT)
+            break  # the longer ones compute the same windows
+        if h.audio_attention == "windowed":
+            whole = self._wrapped["monolithic"].encode(run.mel, run.length)
+            add("wrappers", "audio_encoder: audio", run.audio, whole, WRAPPERS)
+
+    def _decoder_wrappers(self, run: ReferenceRun) -> None:
+        add, prompt_length = self._ladder.add, len(run.ids)
+        pipeline = self._wrapped[self._pipeline.encoder_form]
+        prompt = pipeline.prompt([w.text for w in run.words], len(run.audio))
+        add("wrappers", "prompt: ids", run.ids, prompt.ids, EXACT)
+        embeddings = pipeline.embed(prompt, run.audio)
+        add("wrappers", "embedding: embeddings", run.embeddings, embeddings[:prompt_length], WRAPPERS)
+        embeddings[:prompt_length] = run.embeddings
+        hidden = pipeline.prefill(embeddings)
+        add("wrappers", "decoder_prefill: hidden", run.hidden, hidden[:prompt_length], WRAPPERS)
+        marks = pipeline.classify(run.hidden[run.markers])
+        add("wrappers", "head: logits", run.logits, marks.logits, WRAPPERS)
+        add("wrappers", "head: time_class", run.logits.argmax(1), marks.time_class, EXACT)
+        add("wrappers", "head: probability", _softmax(run.logits).max(1), marks.probability, WRAPPERS)
+
+    def _decode(
+        self, name: str, form: _Form, clip: Clip, words: Sequence[str], run: ReferenceRun, truth: Sequence[Word]
+    ) -> None:
+        """The whole chain on its own, from audio to classes and times."""
+        marks = form.pipeline.marks(clip.audio, words)
+        if name == self._pipeline.encoder_form:
+            self._ladder.add("decode", "logits, mel to head", run.logits, marks.logits, LOGITS[self._precision])
+        theirs = run.logits.argmax(1)
+        noise = float(np.abs(run.logits - marks.logits).max())
+        form.flips.decisions += len(theirs)
+        for marker in np.flatnonzero(theirs != marks.time_class):
+            where = f"{clip.id}, {words[marker // 2]} {'end' if marker % 2 else 'start'}"
+            form.flips.add(where, run.logits[marker], int(marks.time_class[marker]), noise)
+        ours = form.pipeline.timed(words, marks)
+        form.from_reference += boundary_shifts(run.words, ours).shifts_s
+        form.from_truth += boundary_shifts(truth, ours).shifts_s
+
+    def _finish(self, name: EncoderForm, form: _Form) -> None:
+        label = f"{name} encoder" + ("" if form.runtime == self._subject.runtime.name else f" ({form.runtime} wrapper)")
+        lossy = name == "monolithic" and self._host.audio_attention == "full"
+        if not form.from_reference:
+            with self._ladder.attempt("task", label):
+                raise SkipStage("no clip was aligned")
+        if not lossy:
+            self._ladder.add_row("decode", form.flips.row(f"classes at the markers, {label}"))
+        note = "one window at a time: attention across windows is lost" if lossy else ""
+        self._ladder.add_row("task", self._shift_row(label, form, None if lossy else BOUNDARIES, note))
+        if form.from_truth:
+            self._ladder.add_row("task", self._truth_row(label, form, None if lossy else KNOWN))
+
+    def _shift_row(self, label: str, form: _Form, gate: Gate | None, note: str) -> Row:
+        metrics = _figures(form.from_reference, self._bin_s)
+        headline = f"{label}: {_sentence(metrics)} of the reference's {int(metrics['boundaries'])} boundaries"
+        return _row(f"boundaries, {label}, from the reference's", metrics, gate, note, headline)
+
+    def _truth_row(self, label: str, form: _Form, gate: Gate | None) -> Row:
+        metrics = _figures(form.from_truth, self._bin_s)
+        theirs = _figures(self._reference_from_truth, self._bin_s)
+        metrics |= {"reference_aas_ms": theirs["aas_ms"], "reference_within_80_ms": theirs["within_80_ms"]}
+        metrics["delta_bins"] = (metrics["aas_ms"] - theirs["aas_ms"]) / (1000 * self._bin_s)
+        headline = f"{label}: {_sentence(metrics)} of the corpus's boundaries; the reference {_sentence(theirs)}"
+        return _row(f"boundaries, {label}, from the corpus's", metrics, gate, "", headline)
+
+    @property
+    def _bin_s(self) -> float:
+        return self._host.bin_ms / 1000
+
+    @property
+    def _precision(self) -> str:
+        half = self._subject.runtime.name != "eager" and "fp16" in self._subject.precision.values()
+        return "fp16" if half else "fp32"
+
+
+class _Mixed(Runtime):
+    """Some components on one runtime, the others on another: an encoder that the bundle lacks, before its decoder."""
+
+    def __init__(self, runtime: Runtime, eager: Runtime, from_eager: Sequence[str]) -> None:
+        self.name = runtime.name
+        self._runtime, self._eager, self._from_eager = runtime, eager, from_eager
+
+    def load(self, component: str, function: str = "main") -> Component:
+        """A component of the runtime that has it."""
+        return (self._eager if component in self._from_eager else self._runtime).load(component, function)
+
+
+def _figures(shifts_s: Sequence[float], bin_s: float) -> dict[str, float]:
+    """AAS (mean absolute shift), the largest, and shares within limits."""
+    boundaries = Boundaries(tuple(shifts_s))
+    shares = {f"within_{ms}_ms": boundaries.share_within(ms / 1000) for ms in LIMITS_MS}
+    return {
+        "boundaries": len(shifts_s),
+        "aas_ms": boundaries.mean_ms,
+        "max_ms": 1000 * max(shifts_s),
+        "share_within_bin": boundaries.share_within(bin_s),
+        **shares,
+    }
+
+
+def _sentence(figures: dict[str, float]) -> str:
+    shares = " / ".join(f"{100 * figures[f'within_{ms}_ms']:.1f}" for ms in LIMITS_MS)
+    limits = "/".join(map(str, LIMITS_MS))
+    return f"AAS {figures['aas_ms']:.1f} ms, max {figures['max_ms']:.0f} ms, {shares} % within {limits} ms"
+
+
+def _row(output: str, metrics: dict[str, float], gate: Gate | None, note: str, headline: str) -> Row:
+    if gate is None:
+        return Row(output, Status.PASSED, metrics, None, note, headline)
+    return row_from_metrics(output, metrics, gate, note, headline)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

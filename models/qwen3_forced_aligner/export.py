@@ -1,0 +1,309 @@
+"""Qwen3-ForcedAligner's components, constants and host files, read from a checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+import typer
+from transformers import AutoProcessor, Qwen3ASRForTokenClassification
+from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
+
+from models.qwen3_forced_aligner import MODEL
+from toolkit.bundle.bundle import Bundle
+from toolkit.errors import CheckpointError
+from toolkit.export.checkpoint import checkpoint_of_bundle
+from toolkit.export.quiet import quiet
+from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from wrappers import qwen3_forced_aligner as wrappers
+from wrappers.qwen3 import QUERY_BLOCK
+
+HEAD_POSITIONS = 128  # marked positions that one call of the head classifies
+CONV_STRIDES = 3  # convolutions of stride 2
+MARKERS_PER_WORD = 2
+
+
+def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
+    """Declare every component for one checkpoint.
+
+    Args:
+        checkpoint: folder in the hub's layout.
+        options: `audio_seconds` and `sequence_lengths`, comma-separated; `encoder` (split, monolithic, both);
+            `audio_attention` (windowed, full).
+
+    Returns:
+        The plan; tracing happens when a component is built.
+
+    Raises:
+        CheckpointError: the checkpoint has what the wrappers do not cover.
+        typer.BadParameter: a length is no such number, or out of range.
+    """
+    model = load_model(checkpoint)
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    _check(model.config)
+    full = options["audio_attention"] == "full"
+    windows = _audio_functions(model.config, audio_seconds(str(options["audio_seconds"])), full=full)
+    lengths = sequence_lengths(str(options["sequence_lengths"]))
+    sequences = [{"function": f"tokens_{n}", "tokens": n} for n in lengths]
+    return ExportPlan(
+        components=(*_encoders(model, windows, str(options["encoder"]), full=full), *_decoder(model, sequences)),
+        host=_host(model, processor, windows, sequences, full=full),
+        assets=_assets(processor),
+        options={
+            "audio_seconds": ",".join(f"{w['seconds']:g}" for w in windows),
+            "sequence_lengths": ",".join(str(n) for n in lengths),
+            "encoder": options["encoder"],
+            "audio_attention": options["audio_attention"],
+        },
+    )
+
+
+def plan_for_bundle(bundle: Bundle) -> ExportPlan:
+    """The plan that a bundle was made from, for the eager runtime.
+
+    Raises:
+        CheckpointError: the checkpoint is not where the bundle took it from, or has changed.
+    """
+    return plan(checkpoint_of_bundle(bundle, MODEL).folder, bundle.manifest.options)
+
+
+def load_model(checkpoint: Path) -> Any:
+    """`Qwen3ASRForTokenClassification` in eval mode and float32, from safetensors only."""
+    with quiet():
+        model = Qwen3ASRForTokenClassification.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
+    return model.eval().requires_grad_(False)
+
+
+def audio_seconds(text: str) -> list[float]:
+    """Parse `8,40,304`.
+
+    Raises:
+        typer.BadParameter: not numbers between 1 and 3600.
+    """
+    return sorted({float(n) for n in _numbers(text, "--audio-seconds", 1, 3600)})
+
+
+def sequence_lengths(text: str) -> list[int]:
+    """Parse `512,1024,2048`.
+
+    Raises:
+        typer.BadParameter: not numbers between 32 and 65536, or over 1024 and no multiple of it.
+    """
+    lengths = sorted({int(n) for n in _numbers(text, "--sequence-lengths", 32, 65536)})
+    if odd := [n for n in lengths if n > QUERY_BLOCK and n % QUERY_BLOCK]:
+        raise typer.BadParameter(f"--sequence-lengths over {QUERY_BLOCK} must be multiples of it, {odd[0]} is not")
+    return lengths
+
+
+def conv_frames(mel_frames: int) -> int:
+    """Frames that `mel_frames` become in the strided convolutions."""
+    for _ in range(CONV_STRIDES):
+        mel_frames = (mel_frames - 1) // 2 + 1
+    return mel_frames
+
+
+def _numbers(text: str, option: str, low: int, high: int) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} wants numbers such as 8,40, got '{text}'") from error
+    if not all(low <= n <= high for n in numbers):
+        raise typer.BadParameter(f"{option} must lie between {low} and {high}")
+    return numbers
+
+
+def _check(config: Any) -> None:
+    text, audio = config.text_config, config.audio_config
+    kind = text.rope_parameters["rope_type"]
+    if kind != "default":
+        raise CheckpointError(f"rotary embeddings of type '{kind}'", "Only the default type is covered so far.")
+    if "sliding_attention" in text.layer_types:
+        raise CheckpointError("the decoder has sliding-window layers", "Only full causal attention is covered so far.")
+    if conv_frames(2 * audio.n_window) != conv_frames(100) or audio.n_window_infer % (2 * audio.n_window):
+        # The class's own count of frames has the 13 of a chunk of 100 written into it.
+        raise CheckpointError(f"chunks of {2 * audio.n_window} mel frames", "Only chunks of 100 are covered.")
+
+
+def _audio_functions(config: Any, seconds: list[float], *, full: bool) -> list[dict[str, Any]]:
+    """Lengths rounded up to whole attention windows (whole chunks where every frame sees all)."""
+    audio = config.audio_config
+    chunk = 2 * audio.n_window
+    unit = 1 if full else audio.n_window_infer // chunk
+    chunks = sorted({-(-round(s * 100) // (chunk * unit)) * unit for s in seconds})
+    return [
+        {
+            "function": f"audio_{n * chunk // 100}s",
+            "seconds": n * chunk / 100,
+            "frames": n * conv_frames(chunk),
+        }
+        for n in chunks
+    ]
+
+
+def _encoders(model: Any, windows: list[dict[str, Any]], which: str, *, full: bool) -> tuple[ComponentSpec, ...]:
+    components: tuple[ComponentSpec, ...] = ()
+    if which in ("split", "both"):
+        components += (_audio_conv(model), _audio_transformer(model, windows, full=full))
+    return (*components, _audio_encoder(model)) if which in ("monolithic", "both") else components
+
+
+def _audio_conv(model: Any) -> ComponentSpec:
+    audio = model.config.audio_config
+    chunk = 2 * audio.n_window
+    mel = Tensor("mel", (1, audio.num_mel_bins, chunk), "float32", "one chunk of log-mel, [batch, bin, frame]")
+    frames = Tensor("frames", (1, conv_frames(chunk), audio.d_model), "float32", "frames with their positions")
+    return ComponentSpec("audio_conv", lambda _: wrappers.AudioConv(model), (FunctionSpec("main", (mel,), (frames,)),))
+
+
+def _length(frames: int) -> Tensor:
+    meaning = "valid frames after the convolution; what lies beyond cannot act"
+    return Tensor("length", (1,), "int32", meaning, np.array([frames], dtype=np.int32))
+
+
+def _audio_transformer(model: Any, windows: list[dict[str, Any]], *, full: bool) -> ComponentSpec:
+    audio, width = model.config.audio_config, model.config.text_config.hidden_size
+    frames = {w["function"]: w["frames"] for w in windows}
+    window = _window_frames(audio)
+
+    def function(name: str) -> FunctionSpec:
+        n = frames[name]
+        packed = Tensor("frames", (1, n, audio.d_model), "float32", "valid frames of all chunks, one after the other")
+        out = Tensor("audio", (1, n, width), "float32", "what stands in for the audio tokens, 0 when padded")
+        return FunctionSpec(name, (packed, _length(n)), (out,))
+
+    return ComponentSpec(
+        "audio_transformer",
+        lambda name: wrappers.AudioTransformer(model, frames[name], frames[name] if full else window),
+        tuple(function(name) for name in frames),
+    )
+
+
+def _audio_encoder(model: Any) -> ComponentSpec:
+    audio, width = model.config.audio_config, model.config.text_config.hidden_size
+    chunks, frames = audio.n_window_infer // (2 * audio.n_window), _window_frames(audio)
+    mel = Tensor("mel", (1, audio.num_mel_bins, audio.n_window_infer), "float32", "log-mel of one attention window")
+    out = Tensor("audio", (1, frames, width), "float32", "what stands in for the audio tokens, 0 when padded")
+    return ComponentSpec(
+        "audio_encoder",
+        lambda _: wrappers.AudioEncoder(model, chunks, frames // chunks),
+        (FunctionSpec("main", (mel, _length(frames)), (out,)),),
+    )
+
+
+def _window_frames(audio: Any) -> int:
+    """Frames of one attention window."""
+    return int(audio.n_window_infer // (2 * audio.n_window) * conv_frames(2 * audio.n_window))
+
+
+def _decoder(model: Any, sequences: list[dict[str, Any]]) -> tuple[ComponentSpec, ...]:
+    text, labels = model.config.text_config, model.config.num_labels
+    width, lengths = text.hidden_size, {s["function"]: s["tokens"] for s in sequences}
+
+    def embedding(name: str) -> FunctionSpec:
+        ids = Tensor("ids", (1, lengths[name]), "int32", "token ids of the prompt; any id where padded")
+        out = Tensor("embeddings", (1, lengths[name], width), "float32", "rows of the embedding table")
+        return FunctionSpec(name, (ids,), (out,))
+
+    def prefill(name: str) -> FunctionSpec:
+        n = lengths[name]
+        angles = tuple(
+            Tensor(axis, (1, n, text.head_dim), "float32", f"{axis}ine of the rotary angles, both halves alike")
+            for axis in ("cos", "sin")
+        )
+        embeddings = Tensor("embeddings", (1, n, width), "float32", "prompt with the audio in its place, padded behind")
+        hidden = Tensor("hidden", (1, n, width), "float32", "last layer's output, before the final norm")
+        return FunctionSpec(name, (embeddings, *angles), (hidden,))
+
+    marked = Tensor("hidden", (1, HEAD_POSITIONS, width), "float32", "decoder output at marked positions")
+    classes = (
+        Tensor("time_class", (1, HEAD_POSITIONS), "int32", "most likely class; times the bin's length it is the time"),
+        Tensor("probability", (1, HEAD_POSITIONS), "float32", "its probability"),
+        Tensor("logits", (1, HEAD_POSITIONS, labels), "float32", "raw logits of all classes"),
+    )
+    return (
+        ComponentSpec("embedding", lambda _: wrappers.TokenEmbedding(model), tuple(embedding(n) for n in lengths)),
+        ComponentSpec(
+            "decoder_prefill",
+            lambda name: wrappers.DecoderPrefill(model, lengths[name]),
+            tuple(prefill(n) for n in lengths),
+        ),
+        ComponentSpec("head", lambda _: wrappers.Head(model), (FunctionSpec("main", (marked,), classes),)),
+    )
+
+
+def _host(
+    model: Any, processor: Any, windows: list[dict[str, Any]], sequences: list[dict[str, Any]], *, full: bool
+) -> dict[str, Any]:
+    config, extractor = model.config, processor.feature_extractor
+    audio, text = config.audio_config, config.text_config
+    return {
+        "sample_rate": extractor.sampling_rate,
+        "mel": {
+            "n_fft": extractor.n_fft,
+            "hop_length": extractor.hop_length,
+            "n_mels": extractor.feature_size,
+            "min_samples": extractor.min_length,
+            "frame_multiple": 2 * extractor.n_window,
+        },
+        "chunk_mel_frames": 2 * audio.n_window,
+        "chunk_frames": conv_frames(2 * audio.n_window),
+        "window_frames": _window_frames(audio),
+        "audio_attention": "full" if full else "windowed",
+        "audio_functions": windows,
+        "sequences": sequences,
+        "head_positions": HEAD_POSITIONS,
+        "hidden_size": text.hidden_size,
+        "rope": {
+            "head_dim": text.head_dim,
+            "theta": text.rope_parameters["rope_theta"],
+            "sections": text.rope_parameters.get("mrope_section"),
+        },
+        "prompt": _prompt(processor, config),
+        "classes": config.num_labels,
+        "bin_ms": processor.timestamp_segment_time,
+        "languages": {c: n for c, n in LANGUAGE_CODE_TO_NAME.items() if n in FORCED_ALIGNER_LANGUAGES},
+    }
+
+
+def _prompt(processor: Any, config: Any) -> dict[str, Any]:
+    """The fixed parts of the prompt, found by rendering one and taking its words out.
+
+    Raises:
+        CheckpointError: the chat template lays the prompt out in a way that the host cannot repeat.
+    """
+    words = ["one", "two", "three"]
+    silence = np.zeros(processor.feature_extractor.sampling_rate, np.float32)
+    inputs, _ = processor.prepare_forced_aligner_inputs(audio=silence, transcript=" ".join(words))
+    ids = inputs["input_ids"][0].tolist()
+    audio, marker = config.audio_token_id, config.timestamp_token_id
+    pieces = [processor.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    spoken = [i for piece in pieces for i in (*piece, *[marker] * MARKERS_PER_WORD)]
+    end = len(ids) - ids[::-1].index(audio) if audio in ids else 0
+    starts = [k for k in range(end, len(ids)) if ids[k : k + len(spoken)] == spoken]
+    first = ids.index(audio) if audio in ids else 0
+    if not starts or set(ids[first:end]) != {audio}:
+        raise CheckpointError(
+            "the chat template does not put every word before two time markers, behind the audio",
+            "Give a checkpoint of the forced aligner, with its processor.",
+        )
+    return {
+        "before_audio": ids[:first],
+        "after_audio": ids[end : starts[0]],
+        "after_words": ids[starts[0] + len(spoken) :],
+        "audio_id": audio,
+        "marker_id": marker,
+        "markers_per_word": MARKERS_PER_WORD,
+    }
+
+
+def _assets(processor: Any) -> dict[str, bytes]:
+    extractor = processor.feature_extractor
+    window = torch.hann_window(extractor.n_fft).numpy()
+    filters = np.ascontiguousarray(np.asarray(extractor.mel_filters, dtype=np.float32))
+    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    return {
+        "features.safetensors": safetensors.numpy.save({"mel_filters": filters, "window": window}),
+        "tokenizer.json": json.dumps(tokenizer, ensure_ascii=False).encode(),
+    }

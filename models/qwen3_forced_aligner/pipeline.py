@@ -1,0 +1,357 @@
+"""Qwen3-ForcedAligner on the host: mel, chunks, prompt, one pass, times that never run backwards."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
+from toolkit.bundle.bundle import Bundle, rebuild_step
+from toolkit.bundle.host import host_arrays, host_constants
+from toolkit.decoding.alignment import language_from_name, monotonic, split_words
+from toolkit.decoding.rope import rotary_tables
+from toolkit.decoding.tokenise import Tokeniser
+from toolkit.decoding.transcript import Transcript, Word
+from toolkit.errors import AudioError, BundleError, ToolkitError
+from toolkit.runtimes.base import Runtime
+
+EncoderForm = Literal["split", "monolithic"]
+Progress = Callable[[int, int], None]
+
+ENCODER_COMPONENTS: dict[EncoderForm, tuple[str, ...]] = {
+    "split": ("audio_conv", "audio_transformer"),
+    "monolithic": ("audio_encoder",),
+}
+# Nobody says more words than this; a longer text belongs to other audio. The class would place it all the same.
+MOST_WORDS_PER_S = 12.5
+CONVOLUTIONS = 3  # of stride 2
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AudioFunction(_Schema):
+    """One fixed length of the audio transformer, in frames after the convolution."""
+
+    function: str
+    seconds: float = Field(gt=0)
+    frames: int = Field(gt=0)
+
+
+class SequenceFunction(_Schema):
+    """One fixed length of the prompt."""
+
+    function: str
+    tokens: int = Field(gt=0)
+
+
+class Rope(_Schema):
+    """Rotary embedding; `sections` splits the frequencies among three kinds of position, which are equal here."""
+
+    head_dim: int = Field(gt=0)
+    theta: float = Field(gt=0)
+    sections: tuple[int, ...] | None
+
+
+class PromptParts(_Schema):
+    """What stands around the audio and the words."""
+
+    before_audio: tuple[int, ...]
+    after_audio: tuple[int, ...]
+    after_words: tuple[int, ...]
+    audio_id: int
+    marker_id: int
+    markers_per_word: int = Field(gt=0)
+
+
+class HostConstants(_Schema):
+    """Schema of `manifest.host` for this model; a time is `class * bin_ms`."""
+
+    sample_rate: int = Field(gt=0)
+    mel: WhisperMelParameters
+    chunk_mel_frames: int = Field(gt=0)
+    chunk_frames: int = Field(gt=0)
+    window_frames: int = Field(gt=0)
+    audio_attention: Literal["windowed", "full"]
+    audio_functions: tuple[AudioFunction, ...] = Field(min_length=1)
+    sequences: tuple[SequenceFunction, ...] = Field(min_length=1)
+    head_positions: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    rope: Rope
+    prompt: PromptParts
+    classes: int = Field(gt=0)
+    bin_ms: float = Field(gt=0)
+    languages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of one prompt [S], and where its audio tokens and its time markers stand."""
+
+    ids: np.ndarray
+    audio: slice
+    markers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the head says of P markers: time_class [P] int32, probability [P], logits [P, classes]."""
+
+    time_class: np.ndarray
+    probability: np.ndarray
+    logits: np.ndarray
+
+
+class Pipeline:
+    """Audio and its text in, the time of every word out, with the components of one bundle on one runtime.
+
+    Args:
+        bundle: an opened bundle; constants, mel filters and tokenizer come from it.
+        runtime: runs its components.
+        encoder: form of the audio encoder; `auto` is the first of split, monolithic that the bundle holds.
+
+    Raises:
+        BundleError: the bundle lacks what the pipeline needs.
+    """
+
+    def __init__(self, bundle: Bundle, runtime: Runtime, *, encoder: EncoderForm | Literal["auto"] = "auto") -> None:
+        self.host = host_constants(bundle, HostConstants)
+        self.bundle, self._runtime = bundle, runtime
+        arrays = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
+        self._mel = WhisperMel(self.host.mel, *arrays, self.host.sample_rate)
+        self._tokeniser = Tokeniser(bundle.asset("tokenizer.json"))
+        self.encoder_form: EncoderForm = self._available(encoder)
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the audio that `align` takes, in Hz."""
+        return self.host.sample_rate
+
+    @property
+    def longest_s(self) -> float:
+        """Longest audio in seconds: the last time class; with full attention also the longest encoder."""
+        classes_s = self.host.classes * self.host.bin_ms / 1000
+        return min(classes_s, self._audio_functions[-1].seconds) if self._sees_all else classes_s
+
+    def load(self, samples: int) -> None:
+        """Load the encoder that audio of this length needs, and the head, so that `align` only computes."""
+        transformer = self._audio_function(self._frames(self.host.mel.frames(samples)))
+        for name in (*ENCODER_COMPONENTS[self.encoder_form], "head"):
+            self._runtime.load(name, transformer.function if name == "audio_transformer" else "main")
+
+    def align(
+        self, audio: np.ndarray, text: str, language: str | None = None, progress: Progress | None = None
+    ) -> Transcript:
+        """The time of every word of `text` in the audio.
+
+        Args:
+            audio: [samples], float32, at `sample_rate`.
+            text: what is said, in any case and with any punctuation.
+            language: code or name; decides how the text is split into words. Blanks and Han characters when left out.
+            progress: called with (encoder calls done, calls in all).
+
+        Raises:
+            AudioError: too long for the model.
+            ToolkitError: the text holds no word, or more than the audio or the prompt has room for.
+            RuntimeFault: a component failed.
+        """
+        duration_s = len(audio) / self.sample_rate
+        if duration_s > self.longest_s:
+            raise AudioError(
+                f"{duration_s:.1f} s of audio, and this bundle places words in the first {self.longest_s:g} s only",
+                "Cut the audio, and its text, at a pause.",
+            )
+        name = language_from_name(language, self.host.languages) if language else None
+        words = self.words(text, name, duration_s)
+        return Transcript(text.strip(), duration_s, self.timed(words, self.marks(audio, words, progress)), (), name)
+
+    def words(self, text: str, language: str | None, duration_s: float) -> list[str]:
+        """The words that get a time: `text` split for a language (its full name), without punctuation.
+
+        Raises:
+            ToolkitError: there is none, or more than can be said in `duration_s`.
+        """
+        words = split_words(text, language)
+        if not words:
+            reason = "the text holds nothing but punctuation" if text.strip() else "the text is empty"
+            raise ToolkitError(reason, "Give the words that are said in the audio.")
+        if len(words) > max(1.0, MOST_WORDS_PER_S * duration_s):
+            raise ToolkitError(
+                f"{len(words)} words do not fit {duration_s:.1f} s of audio", "Give the text of this audio only."
+            )
+        return words
+
+    def marks(self, audio: np.ndarray, words: Sequence[str], progress: Progress | None = None) -> Marks:
+        """The whole chain: the head's answer at every marker of the words, two of each.
+
+        Raises:
+            ToolkitError: audio and words are longer than the longest prompt.
+        """
+        mel, length = self.features(audio)
+        prompt = self.prompt(words, self._frames(length))
+        self._sequence(len(prompt.ids))  # refuses before the encoder works
+        frames = self.encode(mel, length, progress=progress)
+        return self.classify(self.prefill(self.embed(prompt, frames))[prompt.markers])
+
+    def features(self, audio: np.ndarray) -> tuple[np.ndarray, int]:
+        """Mel [M, T] float32, zero beyond the valid frames and T a whole number of chunks; and the valid frames."""
+        return self._mel(audio)
+
+    def encode(
+        self, mel: np.ndarray, length: int, *, function: str | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """What stands in for the audio tokens: mel [M, T] with `length` valid frames -> [n, D].
+
+        Args:
+            mel: a whole number of chunks.
+            length: valid mel frames.
+            function: this length of the audio transformer in place of the smallest that fits.
+            progress: called with (calls done, calls in all).
+        """
+        if self.encoder_form == "monolithic":
+            return self._encode_windows(mel, self._frames(length), progress or _silent)
+        return self._encode_split(mel, self._frames(length), function, progress or _silent)
+
+    def prompt(self, words: Sequence[str], audio_frames: int) -> Prompt:
+        """The prompt: the audio's tokens, then each word with its markers."""
+        parts = self.host.prompt
+        head = [*parts.before_audio, *[parts.audio_id] * audio_frames, *parts.after_audio]
+        markers = [parts.marker_id] * parts.markers_per_word
+        spoken = [i for word in words for i in (*self._tokeniser.ids(word), *markers)]
+        ids = np.array([*head, *spoken, *parts.after_words], np.int32)
+        start = len(parts.before_audio)
+        return Prompt(ids, slice(start, start + audio_frames), np.flatnonzero(ids == parts.marker_id))
+
+    def embed(self, prompt: Prompt, audio: np.ndarray, *, function: str | None = None) -> np.ndarray:
+        """Embeddings [S, D] of a prompt with audio [n, D] in the place of its tokens; S is the fixed length."""
+        sequence = self._sequence(len(prompt.ids), function)
+        ids = np.full((1, sequence.tokens), prompt.ids[-1], np.int32)
+        ids[0, : len(prompt.ids)] = prompt.ids
+        embeddings = self._runtime.load("embedding", sequence.function).predict({"ids": ids})["embeddings"][0].copy()
+        embeddings[prompt.audio] = audio
+        return embeddings
+
+    def prefill(self, embeddings: np.ndarray) -> np.ndarray:
+        """The decoder's output [S, D], before the final norm, for embeddings [S, D] of one of the fixed lengths."""
+        sequence = self._sequence(len(embeddings))
+        cos, sin = self._angles(sequence.tokens)
+        decoder = self._runtime.load("decoder_prefill", sequence.function)
+        return decoder.predict({"embeddings": embeddings[None], "cos": cos[None], "sin": sin[None]})["hidden"][0]
+
+    def classify(self, hidden: np.ndarray) -> Marks:
+        """The head on marked rows [P, D] of the decoder's output."""
+        head, step = self._runtime.load("head"), self.host.head_positions
+        found = []
+        for start in range(0, len(hidden), step):
+            rows = np.zeros((1, step, hidden.shape[1]), np.float32)
+            rows[0, : len(hidden) - start] = hidden[start : start + step]
+            outputs = head.predict({"hidden": rows})
+            kept = min(step, len(hidden) - start)
+            found.append(Marks(*(outputs[n][0, :kept] for n in ("time_class", "probability", "logits"))))
+        return Marks(*(np.concatenate([getattr(m, n) for m in found]) for n in ("time_class", "probability", "logits")))
+
+    def timed(self, words: Sequence[str], marks: Marks) -> tuple[Word, ...]:
+        """Words with times in seconds: classes to milliseconds, those that run backwards mended; confidence is the
+        mean probability of a word's markers."""
+        times = [t / 1000 for t in monotonic((marks.time_class * np.float32(self.host.bin_ms)).tolist())]
+        step = self.host.prompt.markers_per_word
+        confidence = marks.probability.reshape(-1, step).mean(axis=1)
+        return tuple(
+            Word(word, times[k * step], times[k * step + 1], float(confidence[k])) for k, word in enumerate(words)
+        )
+
+    def _encode_split(self, mel: np.ndarray, frames: int, function: str | None, progress: Progress) -> np.ndarray:
+        transformer = self._audio_function(frames, function)
+        chunks, starts = range(mel.shape[1] // self.host.chunk_mel_frames), range(0, frames, transformer.frames)
+        of = len(chunks) + len(starts)
+        rows = []
+        for chunk in chunks:
+            rows.append(self._convolve(mel, chunk))
+            progress(chunk + 1, of)
+        packed, kept = np.concatenate(rows)[:frames], []
+        # Several calls only where windows do not see each other: nothing is lost between them.
+        for call, start in enumerate(starts, start=len(chunks) + 1):
+            kept.append(self._transform(transformer, packed[start : start + transformer.frames]))
+            progress(call, of)
+        return np.concatenate(kept)
+
+    def _convolve(self, mel: np.ndarray, chunk: int) -> np.ndarray:
+        """One chunk's frames [F, D]."""
+        width = self.host.chunk_mel_frames
+        columns = np.ascontiguousarray(mel[None, :, chunk * width : (chunk + 1) * width])
+        return self._runtime.load("audio_conv").predict({"mel": columns})["frames"][0]
+
+    def _transform(self, transformer: AudioFunction, frames: np.ndarray) -> np.ndarray:
+        """Frames [n, D] of whole windows, but for the last one -> [n, H]."""
+        padded = np.zeros((1, transformer.frames, frames.shape[1]), np.float32)
+        padded[0, : len(frames)] = frames
+        component = self._runtime.load("audio_transformer", transformer.function)
+        outputs = component.predict({"frames": padded, "length": np.array([len(frames)], np.int32)})
+        return outputs["audio"][0, : len(frames)].copy()
+
+    def _encode_windows(self, mel: np.ndarray, frames: int, progress: Progress) -> np.ndarray:
+        h, encoder = self.host, self._runtime.load("audio_encoder")
+        columns = h.window_frames // h.chunk_frames * h.chunk_mel_frames
+        windows, kept = range(-(-frames // h.window_frames)), []
+        for window in windows:
+            padded = np.zeros((1, mel.shape[0], columns), np.float32)
+            part = mel[:, window * columns : (window + 1) * columns]
+            padded[0, :, : part.shape[1]] = part
+            valid = min(h.window_frames, frames - window * h.window_frames)
+            outputs = encoder.predict({"mel": padded, "length": np.array([valid], np.int32)})
+            kept.append(outputs["audio"][0, :valid].copy())
+            progress(window + 1, len(windows))
+        return np.concatenate(kept)
+
+    def _frames(self, mel_frames: int) -> int:
+        """Valid frames after the convolution: whole chunks, and what the last one's valid part becomes."""
+        chunks, rest = divmod(mel_frames, self.host.chunk_mel_frames)
+        for _ in range(CONVOLUTIONS):
+            rest = (rest + 1) // 2
+        return chunks * self.host.chunk_frames + rest
+
+    @property
+    def _sees_all(self) -> bool:
+        return self.host.audio_attention == "full" and self.encoder_form == "split"
+
+    @cached_property
+    def _audio_functions(self) -> tuple[AudioFunction, ...]:
+        return tuple(sorted(self.host.audio_functions, key=lambda f: f.frames))
+
+    def _audio_function(self, frames: int, function: str | None = None) -> AudioFunction:
+        """The smallest that holds the whole, else the largest; or the one named."""
+        named = [f for f in self._audio_functions if function in (None, f.function)]
+        return next((f for f in named if f.frames >= frames), named[-1])
+
+    def _sequence(self, tokens: int, function: str | None = None) -> SequenceFunction:
+        sequences = sorted(self.host.sequences, key=lambda s: s.tokens)
+        fitting = [s for s in sequences if s.tokens >= tokens and function in (None, s.function)]
+        if not fitting:
+            raise ToolkitError(
+                f"audio and text take {tokens} tokens, this bundle has room for {sequences[-1].tokens}",
+                "Cut the audio, and its text, at a pause, or convert with larger --sequence-lengths.",
+            )
+        return fitting[0]
+
+    def _angles(self, tokens: int) -> tuple[np.ndarray, np.ndarray]:
+        rope = self.host.rope
+        positions = np.arange(tokens) if rope.sections is None else np.tile(np.arange(tokens), (3, 1))
+        return rotary_tables(positions, rope.head_dim, rope.theta, rope.sections)
+
+    def _available(self, encoder: EncoderForm | Literal["auto"]) -> EncoderForm:
+        wanted = list(ENCODER_COMPONENTS) if encoder == "auto" else [encoder]
+        for form in wanted:
+            if all(self.bundle.manifest.component(name) for name in ENCODER_COMPONENTS[form]):
+                return form
+        raise BundleError(
+            f"{self.bundle.path} lacks the components of an audio encoder ({', '.join(wanted)})",
+            rebuild_step(self.bundle.manifest, self.bundle.path),
+        )
+
+
+def _silent(done: int, of: int) -> None:
+    """No progress wanted."""
