@@ -1,10 +1,12 @@
-"""Transcripts as text, JSON or subtitles.
+"""Transcripts as text, JSON, subtitles or a TextGrid.
 
 JSON is one object for one file:
 `{"text", "language"?, "duration_s", "words", "tokens", "rtfx", "runtime", "model"}`, with words
 `{"text", "start_s", "end_s", "confidence"}` and tokens `{"id", "text", "start_s", "end_s", "confidence"}`;
-`language` is there only when the model tells it. Several files give an array of such objects, each with `file` first.
-Subtitles of several files follow one another in the order given, each with times from its own start.
+`language` is there only when the model tells it. An alignment has `"zero_length"` after the words, always: the indices
+of the words whose start is their end. Several files give an array of such objects, each with `file` first.
+Subtitles of several files follow one another in the order given, each with times from its own start. A TextGrid holds
+one file (toolkit/decoding/textgrid.py).
 """
 
 import json
@@ -12,9 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from toolkit.decoding.textgrid import textgrid_from_transcript
 from toolkit.decoding.transcript import Transcript, Word
+from toolkit.model import Task
 
-Format = Literal["txt", "json", "srt", "vtt"]
+Format = Literal["txt", "json", "srt", "vtt", "textgrid"]
+ONE_FILE_FORMATS: tuple[Format, ...] = ("textgrid",)
 
 LINE_CHARACTERS = 42  # the usual limit of broadcasters' subtitle guides
 CUE_LINES = 2
@@ -32,6 +37,7 @@ class Result:
         rtfx: seconds of audio per second of work.
         runtime: `coreml`, `portable` or `eager`.
         model: id.
+        task: the model's.
     """
 
     file: str
@@ -39,6 +45,7 @@ class Result:
     rtfx: float
     runtime: str
     model: str
+    task: Task = "transcription"
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,24 @@ class Cue:
 
 
 def render(results: Sequence[Result], form: Format) -> str:
-    """Results in one of the formats, with a newline at the end."""
-    writers: dict[Format, Callable[[Sequence[Result]], str]] = {"txt": _txt, "json": _json, "srt": _srt, "vtt": _vtt}
+    """Results in one of the formats, with a newline at the end.
+
+    Raises:
+        ValueError: several results in a format that holds one.
+    """
+    writers: dict[Format, Callable[[Sequence[Result]], str]] = {
+        "txt": _txt,
+        "json": _json,
+        "srt": _srt,
+        "vtt": _vtt,
+        "textgrid": _textgrid,
+    }
     return writers[form](results)
+
+
+def zero_length_words(words: Sequence[Word]) -> list[int]:
+    """Indices of the words whose start is their end."""
+    return [index for index, word in enumerate(words) if word.start_s == word.end_s]
 
 
 def cues_from_words(words: Sequence[Word]) -> list[Cue]:
@@ -107,9 +129,10 @@ def _object(result: Result) -> dict[str, Any]:
     fields: dict[str, Any] = {"text": transcript.text}
     if transcript.language is not None:
         fields["language"] = transcript.language
+    fields |= {"duration_s": transcript.duration_s, "words": [asdict(word) for word in transcript.words]}
+    if result.task == "alignment":
+        fields["zero_length"] = zero_length_words(transcript.words)
     return fields | {
-        "duration_s": transcript.duration_s,
-        "words": [asdict(word) for word in transcript.words],
         "tokens": [asdict(token) for token in transcript.tokens],
         "rtfx": result.rtfx,
         "runtime": result.runtime,
@@ -131,6 +154,11 @@ def _vtt(results: Sequence[Result]) -> str:
         for cue in _cues(results)
     )
     return "WEBVTT\n" + "".join(blocks)
+
+
+def _textgrid(results: Sequence[Result]) -> str:
+    (result,) = results
+    return textgrid_from_transcript(result.transcript)
 
 
 def _cues(results: Sequence[Result]) -> Iterator[Cue]:

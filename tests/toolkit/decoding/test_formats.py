@@ -38,6 +38,13 @@ def test_json_names_the_language_when_it_is_known_and_keeps_letters():
     assert "grüße 篇" in text
 
 
+def test_json_of_an_alignment_names_the_words_without_length():
+    words = (Word("a", 0.0, 0.5, 1.0), Word("b", 0.5, 0.5, 1.0))
+    for spoken, indices in ((words, [1]), (words[:1], [])):
+        aligned = Result("a", Transcript("a b", 1.0, spoken, ()), 1.0, "r", "m", task="alignment")
+        assert json.loads(render([aligned], "json"))["zero_length"] == indices
+
+
 def test_json_of_several_files_is_an_array_with_their_names():
     parsed = json.loads(render([result("a.wav"), result("b.wav")], "json"))
     assert [entry["file"] for entry in parsed] == ["a.wav", "b.wav"]
