@@ -8,7 +8,7 @@ import numpy as np
 
 
 def rotary_tables(
-    positions: np.ndarray, head_dim: int, theta: float, sections: tuple[int, int, int] | None = None
+    positions: np.ndarray, head_dim: int, theta: float, sections: tuple[int, ...] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines of the angles by which queries and keys are turned.
 
@@ -30,7 +30,7 @@ def rotary_tables(
     Raises:
         ValueError: rows and sections that do not belong together.
     """
-    if positions.ndim != 1 + (sections is not None) or (sections and len(positions) != len(sections)):
+    if positions.ndim != 1 + (sections is not None) or (sections and not len(positions) == len(sections) == 3):
         raise ValueError(f"positions {positions.shape} with sections {sections}")
     if sections and sum(sections) != head_dim // 2:
         raise ValueError(f"sections {sections} are not the {head_dim // 2} frequencies of {head_dim} dimensions")
@@ -47,7 +47,7 @@ def _frequencies(head_dim: int, theta: float) -> np.ndarray:
     return np.float32(1.0) / powers
 
 
-def _interleaved(angles: np.ndarray, sections: tuple[int, int, int]) -> np.ndarray:
+def _interleaved(angles: np.ndarray, sections: tuple[int, ...]) -> np.ndarray:
     """One row of angles out of three: [3, S, D / 2] -> [S, D / 2]."""
     chosen: np.ndarray = angles[0].copy()
     for row in (1, 2):
