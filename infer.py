@@ -1,18 +1,32 @@
-"""`infer`: transcribe audio with a bundle."""
+"""`infer`: transcribe audio, or align it with its text, with a bundle."""
 
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from models import all_models, find_model
 from toolkit.cli import demo_bundle, progress, run, step_reporter
-from toolkit.model import ModelInfo
+from toolkit.decoding.formats import ONE_FILE_FORMATS, Format, Result, render, zero_length_words
+from toolkit.errors import AudioError, ToolkitError
+from toolkit.model import ModelInfo, Task
 from toolkit.model_options import resolve_options, with_model_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from toolkit.decoding.transcript import Transcript
 
 DEFAULT_MODEL = "parakeet-tdt"
 STDIN = "-"
+LISTED_WORDS = 5
+
+Progress = Callable[[int, int], None]
+Call = Callable[[Any, "np.ndarray", Progress], "Transcript"]  # pipeline, samples, progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -36,29 +50,30 @@ def infer(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="What runs the packages; auto is coreml on macOS, portable elsewhere."),
     ] = "auto",
-    form: Annotated[Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="What to write.")] = "txt",
+    form: Annotated[Format, typer.Option("--format", help="What to write; textgrid is Praat's.")] = "txt",
     output: Annotated[Path | None, typer.Option(help="File to write.  [default: stdout]")] = None,
     *,
     extra: dict[str, Any],
 ) -> None:
-    """Transcribe audio: text, words and tokens with times.
+    """Transcribe audio, or align it with its text: words with times, and tokens where the model has them.
 
     JSON is one object for one file, and an array of objects with a `file` key for several; the other formats follow
     each other in the order of the files.
     """
     from toolkit.audio.read import check_source
-    from toolkit.decoding.formats import render
     from toolkit.output import check_output, write_text
 
     chosen = _model(model, bundle)
     options = resolve_options(chosen, "infer", extra)
     if audio.count(STDIN) > 1:
         raise typer.BadParameter("stdin (-) can be read once only")
+    if form in ONE_FILE_FORMATS and len(audio) > 1:
+        raise typer.BadParameter(f"--format {form} holds one file, {len(audio)} are given")
     for source in audio:
         check_source(source)
     if output:
         check_output(output)
-    text = render(_results(audio, chosen, bundle, runtime, options), form)
+    text = render(TASKS[chosen.task](_Request(audio, chosen, bundle, runtime, options)), form)
     if output:
         write_text(output, text)
     else:
@@ -78,22 +93,93 @@ def _model(name: str | None, bundle: Path | None) -> ModelInfo:
     return found
 
 
-def _results(
-    audio: list[str], model: ModelInfo, folder: Path | None, runtime_name: Any, options: dict[str, Any]
-) -> list[Any]:
+@dataclass(frozen=True)
+class _Request:
+    """What a task is asked to do: audio files, model, bundle (None is the demo's), runtime, the model's options."""
+
+    audio: list[str]
+    model: ModelInfo
+    bundle: Path | None
+    runtime: Any
+    options: dict[str, Any]
+
+
+def _transcriptions(request: _Request) -> list[Result]:
+    """What is said in each file."""
+    return _results(request, request.options, lambda pipeline, *args: pipeline.transcribe(*args))
+
+
+def _alignment(request: _Request) -> list[Result]:
+    """When each word of a text is said in the one file; the model declares `text`, `text_file` and `language`."""
+    options = dict(request.options)
+    given, file, language = (options.pop(name) for name in ("text", "text_file", "language"))
+    if len(request.audio) > 1:
+        raise typer.BadParameter(f"{request.model.id} aligns one file with its text, {len(request.audio)} are given")
+    text = _spoken_text(given, file, request.audio[0])
+    (result,) = _results(
+        request,
+        options,
+        lambda pipeline, samples, progress: pipeline.align(samples, text, language or None, progress),
+    )
+    _report_zero_length(result)
+    return [result]
+
+
+# A task makes the results of what was asked for.
+TASKS: dict[Task, Callable[[_Request], list[Result]]] = {"transcription": _transcriptions, "alignment": _alignment}
+
+
+def _spoken_text(given: str, file: str, audio: str) -> str:
+    """The text of --text or --text-file, of which one must be there."""
+    if bool(given) == bool(file):
+        raise typer.BadParameter("give the words that are said with one of --text and --text-file")
+    if file == STDIN == audio:
+        raise typer.BadParameter("stdin (-) can be read once only: give AUDIO or --text-file another way")
+    text = given or _read_text(file)
+    if not text.strip():
+        raise ToolkitError(f"{'--text' if given else _shown(file)} holds no words", "Give the words that are said.")
+    return text.strip()
+
+
+def _read_text(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ToolkitError(
+            f"--text-file {file} cannot be read: {error.strerror or error}", "Check the path and its permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ToolkitError(f"{_shown(file)} is not UTF-8 text (byte {error.start})", "Save it as UTF-8.") from error
+
+
+def _shown(file: str) -> str:
+    return "standard input" if file == STDIN else f"--text-file {file}"
+
+
+def _report_zero_length(result: Result) -> None:
+    """One line on stderr for the words whose start is their end: the model found no time for them."""
+    words = result.transcript.words
+    indices = zero_length_words(words)
+    if not indices:
+        return
+    listed = ", ".join(f"{words[i].text} ({words[i].start_s:.2f} s)" for i in indices[:LISTED_WORDS])
+    more = f" and {len(indices) - LISTED_WORDS} more" if len(indices) > LISTED_WORDS else ""
+    typer.echo(f"note: {len(indices)} of {len(words)} words have no length: {listed}{more}", err=True)
+
+
+def _results(request: _Request, options: dict[str, Any], call: Call) -> list[Result]:
     from toolkit.bundle.bundle import open_bundle
     from toolkit.runtimes.open import open_runtime
 
-    bundle = open_bundle(folder or demo_bundle(model))
-    runtime = open_runtime(runtime_name, bundle, model)
-    pipeline = model.module("pipeline").Pipeline(bundle, runtime, **options)
-    return [_transcribe(source, pipeline, runtime.name, model.id) for source in audio]
+    bundle = open_bundle(request.bundle or demo_bundle(request.model))
+    runtime = open_runtime(request.runtime, bundle, request.model)
+    pipeline = request.model.module("pipeline").Pipeline(bundle, runtime, **options)
+    return [_result(source, pipeline, call, runtime.name, request.model) for source in request.audio]
 
 
-def _transcribe(source: str, pipeline: Any, runtime: str, model: str) -> Any:
+def _result(source: str, pipeline: Any, call: Call, runtime: str, model: ModelInfo) -> Result:
     from toolkit.audio.read import read_audio
-    from toolkit.decoding.formats import Result
-    from toolkit.errors import AudioError
 
     samples = read_audio(source, pipeline.sample_rate)
     with progress() as bar:
@@ -101,11 +187,11 @@ def _transcribe(source: str, pipeline: Any, runtime: str, model: str) -> Any:
         pipeline.load(len(samples))  # once a runtime; no part of the speed reported
         start = time.perf_counter()
         try:
-            transcript = pipeline.transcribe(samples, lambda done, of: report("windows", done, of))
+            transcript = call(pipeline, samples, lambda done, of: report("windows", done, of))
         except AudioError as error:
             raise AudioError(f"{source}: {error.message}", error.next_step) from error
         elapsed_s = time.perf_counter() - start
-    return Result(source, transcript, transcript.duration_s / elapsed_s, runtime, model)
+    return Result(source, transcript, transcript.duration_s / elapsed_s, runtime, model.id, model.task)
 
 
 app.command()(with_model_options(infer, (o for m in all_models().values() for o in m.options.get("infer", ()))))

@@ -77,6 +77,12 @@ def test_subtitles(run, form, begins):
     assert run(CLIP, "--format", form)[1].startswith(begins)
 
 
+def test_a_textgrid(run):
+    code, out, err = run(CLIP, "--format", "textgrid")
+    assert (code, err) == (0, "")
+    assert [word for word in ("ten", "of", "clubs") if f'text = "{word}"' in out] == ["ten", "of", "clubs"]
+
+
 def test_output_is_written_whole_and_nothing_beside_it(run, tmp_path):
     target = tmp_path / "out" / "a.txt"
     target.parent.mkdir()
@@ -119,6 +125,8 @@ def test_bad_audio(run, tmp_path, case):
         (["--max-symbols", "-1"], "--max-symbols"),
         (["--checkpoint", "demo"], "No such option"),
         (["-", "-"], "stdin"),
+        ([CLIP, "--format", "textgrid"], "--format textgrid holds one file, 2 are given"),
+        (["--text", "ten of clubs"], "parakeet-tdt has no option --text"),
     ],
 )
 def test_bad_options(run, arguments, complaint):

@@ -39,7 +39,8 @@ def _parameter(option: ModelOption) -> inspect.Parameter:
     flag = f"--{option.name.replace('_', '-')}"
     flags = f"{flag}/--no-{option.name.replace('_', '-')}" if option.type is bool else flag
     choices = f" One of {', '.join(option.choices)}." if option.choices else ""
-    shown = f"{option.help}{choices}  [default: {option.default}]"
+    default = f"  [default: {option.default}]" if option.default != "" else ""
+    shown = f"{option.help}{choices}{default}"
     annotation: Any = Annotated[Optional[option.type], typer.Option(flags, help=shown)]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
