@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import _conversion
 from bench._measure import alternately, in_process, table
 
 MODULE = "bench.parakeet_tdt"
@@ -39,7 +40,7 @@ def run(small: bool) -> None:
         checkpoint = DEMO if small else Path(scratch) / "checkpoint"
         if not small:
             in_process(MODULE, "save_checkpoint", str(checkpoint))
-        _conversion(checkpoint, Path(scratch))
+        _conversions(checkpoint, Path(scratch))
         _encoder(checkpoint, Path(scratch))
         _decode(checkpoint, Path(scratch))
 
@@ -62,68 +63,15 @@ def _plan(checkpoint: str) -> Any:
     return plan(Path(checkpoint), {"audio_seconds": "15"})
 
 
-def plain_convert(checkpoint: str, folder: str, precision: str) -> dict[str, Any]:
-    """`ct.convert` on the traced encoder wrapper, and save, with nothing of ours around it."""
-    import torch
-
-    from toolkit.export.quiet import coremltools, quiet
-
-    ct = coremltools()
-    spec = _plan(checkpoint).component("encoder")
-    (function,) = spec.functions
-    start = time.perf_counter()
-    mel, length = (torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in function.inputs)
-    with quiet():
-        traced = torch.jit.trace(spec.build(function.name).eval(), (mel, length + 1))
-        model = ct.convert(
-            traced,
-            inputs=[
-                ct.TensorType(name="mel", shape=mel.shape, dtype=np.float32),
-                ct.TensorType(name="length", shape=(1,), dtype=np.int32),
-            ],
-            compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,
-            minimum_deployment_target=ct.target.iOS18,
-            skip_model_load=True,
-        )
-        model.save(f"{folder}/plain-{precision}.mlpackage")
-    return {"seconds": time.perf_counter() - start}
-
-
-def our_convert(checkpoint: str, folder: str, precision: str) -> dict[str, Any]:
-    """The encoder through `export_component`: trace, convert, name, describe, save."""
-    from toolkit.export.component import export_component
-
-    spec = _plan(checkpoint).component("encoder")
-    out = Path(folder) / precision
-    out.mkdir(exist_ok=True)
-    start = time.perf_counter()
-    export_component(spec, out, "fp32" if precision == "fp32" else "fp16", "iOS18")
-    return {"seconds": time.perf_counter() - start, "bytes": _size(out / "encoder.mlpackage")}
-
-
-def whole_convert(checkpoint: str, folder: str) -> dict[str, Any]:
-    """`convert` as a user runs it, at three lengths in one package, parity on real audio included."""
-    from models import find_model
-    from toolkit.export.convert import ConvertRequest, convert, prepare
-
-    start = time.perf_counter()
-    request = ConvertRequest(find_model("parakeet-tdt"), checkpoint, output=Path(folder) / "bundle")
-    bundle = convert(prepare(request)).bundle
-    return {"seconds": time.perf_counter() - start, "bytes": _size(bundle.path)}
-
-
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def _conversion(checkpoint: Path, scratch: Path) -> None:
+def _conversions(checkpoint: Path, scratch: Path) -> None:
     rows = []
     for precision in ("fp16", "fp32"):
-        plain = in_process(MODULE, "plain_convert", str(checkpoint), str(scratch), precision)
-        ours = in_process(MODULE, "our_convert", str(checkpoint), str(scratch), precision)
+        what = ("parakeet-tdt", str(checkpoint), {"audio_seconds": "15"}, "encoder", str(scratch), precision)
+        plain = in_process(_conversion.MODULE, "plain_convert", *what)
+        ours = in_process(_conversion.MODULE, "our_convert", *what)
         rows.append(["plain ct.convert, 15 s", precision, plain["seconds"], plain["peak_gib"], ""])
         rows.append(["convert's encoder, 15 s", precision, ours["seconds"], ours["peak_gib"], ours["bytes"] / 1e6])
-    whole = in_process(MODULE, "whole_convert", str(checkpoint), str(scratch))
+    whole = in_process(_conversion.MODULE, "whole_convert", "parakeet-tdt", str(checkpoint), {}, str(scratch))
     label = "convert: 5 + 15 + 30 s, 5 components, parity"
     rows.append([label, "fp16", whole["seconds"], whole["peak_gib"], whole["bytes"] / 1e6])
     table("Conversion", ["what", "precision", "seconds", "peak RSS, GiB", "package, MB"], rows)
