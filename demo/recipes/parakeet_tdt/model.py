@@ -3,8 +3,9 @@
 import random
 from pathlib import Path
 
-import grammar
 import torch
+from speech import grammar
+from speech.augment import FrontEnd
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -21,6 +22,7 @@ from transformers import (
 TOKENS = 64  # before the blank, specials included
 SPECIALS = ("<unk>", "<|nospeech|>", "<pad>")
 DURATIONS = (0, 1, 2, 3, 4)
+GUARD = 2.0**-24  # what the extractor adds before its logarithm
 
 
 def make_tokenizer(seed: int = 0) -> ParakeetTokenizer:
@@ -44,6 +46,25 @@ def make_processor() -> ParakeetProcessor:
     """Return the processor: 80 mels at 16 kHz, and the tokenizer above."""
     extractor = ParakeetFeatureExtractor(feature_size=80)
     return ParakeetProcessor(extractor, make_tokenizer(), blank_token="<blank>", decoder_type="tdt")
+
+
+def _normalised(mels: torch.Tensor) -> torch.Tensor:
+    features = torch.log(mels + GUARD)
+    return (features - features.mean(0)) / (features.std(0) + 1e-5)
+
+
+def front_end(processor: ParakeetProcessor) -> FrontEnd:
+    """Return the extractor's steps, for features that are distorted on their way."""
+    extractor = processor.feature_extractor
+    return FrontEnd(
+        n_fft=extractor.n_fft,
+        hop_length=extractor.hop_length,
+        window=torch.hann_window(extractor.win_length, periodic=False),
+        pad_mode="constant",
+        preemphasis=extractor.preemphasis,
+        mels=extractor.mel_filters,
+        finished=_normalised,
+    )
 
 
 def make_model(layers: int = 4, width: int = 144, decoder_width: int = 128) -> ParakeetForTDT:

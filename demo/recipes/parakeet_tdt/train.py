@@ -1,6 +1,6 @@
 """Train the demo recogniser on one thread.
 
-python train.py --banks banks --digits fsdd --out checkpoint --steps 3000
+python -m parakeet_tdt.train --banks banks --digits fsdd --out checkpoint --steps 3000
 """
 
 import argparse
@@ -9,35 +9,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import bank
-import grammar
-import model as models
 import torch
-from augment import Augmenter, Example
-from loss import tdt_loss
-from mixing import Mixer
+from parakeet_tdt import model as models
+from parakeet_tdt.loss import tdt_loss
+from speech import grammar
+from speech.augment import Augmenter, Example
+from speech.average import Average
+from speech.corpus import mixer_from_folders
+from speech.mixing import Mixer
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import ParakeetForTDT, ParakeetTokenizer
 
 FRAME_S = 0.08
-UNHEARD_SPEAKER = "theo"
-UNHEARD_VOICES = ("flite:awb",)
-HELD_OUT_INDICES = range(5)  # recordings of the heard speakers kept for evaluation
 BATCH, POOL = 24, 4  # utterances a step; batches drawn, then sorted by length, at once
 SLACK_FRAMES = 1  # a token may fall this far outside its word
-
-
-def mixer_from_folders(banks: Path, digits: Path, seed: int) -> Mixer:
-    """Load all that may be trained on: the banks but for the unheard voices, the digits but for those held out."""
-    synthetic = [clip for path in sorted(banks.glob("*.npz")) for clip in bank.load(path)]
-    synthetic = [clip for clip in synthetic if clip.voice not in UNHEARD_VOICES]
-    human = {
-        speaker: [clip for index, clip in clips if index not in HELD_OUT_INDICES]
-        for speaker, clips in bank.human_digits(digits).items()
-        if speaker != UNHEARD_SPEAKER
-    }
-    return Mixer(synthetic, human, seed)
 
 
 def batches(mixer: Mixer, augmenter: Augmenter) -> Iterator[list[Example]]:
@@ -108,22 +94,6 @@ def forget_durations(network: ParakeetForTDT) -> None:
     network.joint.head.bias[network.config.vocab_size :] = 0.0
 
 
-class Average:
-    """An exponential moving average of a network's weights."""
-
-    def __init__(self, network: torch.nn.Module, decay: float = 0.995) -> None:
-        self.decay = decay
-        self.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-    def update(self, network: torch.nn.Module) -> None:
-        """Move the average towards the network."""
-        for name, tensor in network.state_dict().items():
-            if tensor.is_floating_point():
-                self.weights[name].lerp_(tensor, 1 - self.decay)
-            else:
-                self.weights[name].copy_(tensor)
-
-
 def train(options: argparse.Namespace) -> None:
     """Run the whole training and write the averaged weights now and then, and at the end."""
     torch.manual_seed(options.seed)
@@ -140,7 +110,7 @@ def train(options: argparse.Namespace) -> None:
         optimiser, options.rate, total_steps=options.steps, pct_start=0.04 if options.start else 0.15
     )
     mixer = mixer_from_folders(options.banks, options.digits, options.seed)
-    source = batches(mixer, Augmenter(processor.feature_extractor, options.seed))
+    source = batches(mixer, Augmenter(models.front_end(processor), options.seed))
     average, began = Average(network), time.monotonic()
     network.train()
     shown = torch.zeros(2)

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import grammar
 import numpy as np
-from bank import RATE, Clip, leveled
+from speech import grammar
+from speech.bank import RATE, Clip, leveled
 
 FADE = RATE // 200  # 5 ms at both ends of every cut
 

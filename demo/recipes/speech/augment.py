@@ -5,17 +5,29 @@ Distortions of the power spectrogram: tempo, equaliser, bandwidth, vocal-tract l
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.signal
 import soxr
 import torch
-from bank import RATE, Clip, Span
-from transformers import ParakeetFeatureExtractor
+from speech.bank import RATE, Clip, Span
 
 WARPS = np.linspace(0.82, 1.18, 21)
-GUARD = 2.0**-24
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """How a model turns sound into features: the sizes of its spectrum, its mel bank, what it makes of the mels."""
+
+    n_fft: int
+    hop_length: int
+    window: torch.Tensor  # float32 [window length]
+    pad_mode: str
+    preemphasis: float
+    mels: torch.Tensor  # float32 [mels, bins]
+    finished: Callable[[torch.Tensor], torch.Tensor]  # mel powers [T, mels] -> features [T, mels]
 
 
 @dataclass(frozen=True)
@@ -27,9 +39,8 @@ class Example:
     spans: list[Span]
 
 
-def warped_mels(extractor: ParakeetFeatureExtractor, factor: float) -> torch.Tensor:
-    """Return the extractor's mel bank [mels, bins] reading its spectrum at `factor` times the frequency."""
-    bank = extractor.mel_filters
+def warped_mels(bank: torch.Tensor, factor: float) -> torch.Tensor:
+    """Return the mel bank [mels, bins] reading its spectrum at `factor` times the frequency."""
     bins = torch.arange(bank.shape[1], dtype=torch.float32)
     at = (bins * factor).clamp(max=bank.shape[1] - 1)
     low = at.floor().long()
@@ -43,11 +54,10 @@ def warped_mels(extractor: ParakeetFeatureExtractor, factor: float) -> torch.Ten
 class Augmenter:
     """Turns clips into features, each time another way; `strength` 0 leaves the plain features."""
 
-    def __init__(self, extractor: ParakeetFeatureExtractor, seed: int, strength: float = 1.0) -> None:
-        self.extractor, self.strength = extractor, strength
+    def __init__(self, front_end: FrontEnd, seed: int, strength: float = 1.0) -> None:
+        self.front_end, self.strength = front_end, strength
         self.rng, self.noise = random.Random(seed), np.random.default_rng(seed)
-        self.mels = [warped_mels(extractor, factor) for factor in WARPS]
-        self.window = torch.hann_window(extractor.win_length, periodic=False)
+        self.mels = [warped_mels(front_end.mels, factor) for factor in WARPS]
 
     def __call__(self, clip: Clip) -> Example:
         """Return the features of one clip, distorted anew; its spans follow the tempo."""
@@ -56,13 +66,12 @@ class Augmenter:
             samples, spans = self._resampled(samples, spans)
             samples = self._noisy(self._reverberant(samples))
         power = self._power(samples)
-        mels = self.extractor.mel_filters
+        mels = self.front_end.mels
         if self.strength:
             power, spans = self._stretched(power, spans, human)
             power = self._band_limited(self._equalised(power))
             mels = self.mels[round(self.rng.triangular(0, len(self.mels) - 1))]
-        features = torch.log(power @ mels.T + GUARD)
-        features = (features - features.mean(0)) / (features.std(0) + 1e-5)
+        features = self.front_end.finished(power @ mels.T)
         return Example(self._masked(features) if self.strength else features, clip.words, spans)
 
     def _resampled(self, samples: np.ndarray, spans: list[Span]) -> tuple[np.ndarray, list[Span]]:
@@ -92,11 +101,11 @@ class Augmenter:
         return samples + noise * (level / noise.std())
 
     def _power(self, samples: np.ndarray) -> torch.Tensor:
-        extractor, wave = self.extractor, torch.from_numpy(samples)
-        wave = torch.cat([wave[:1], wave[1:] - extractor.preemphasis * wave[:-1]])
-        sizes = (extractor.n_fft, extractor.hop_length, extractor.win_length)
-        spectrum = torch.stft(wave, *sizes, window=self.window, return_complex=True, pad_mode="constant")
-        frames = len(samples) // extractor.hop_length
+        ear, wave = self.front_end, torch.from_numpy(samples)
+        wave = torch.cat([wave[:1], wave[1:] - ear.preemphasis * wave[:-1]])
+        sizes = (ear.n_fft, ear.hop_length, len(ear.window))
+        spectrum = torch.stft(wave, *sizes, window=ear.window, return_complex=True, pad_mode=ear.pad_mode)
+        frames = len(samples) // ear.hop_length
         return spectrum.abs().square().T[:frames]  # [bins, T + 1] -> [T, bins]
 
     def _stretched(self, power: torch.Tensor, spans: list[Span], human: bool) -> tuple[torch.Tensor, list[Span]]:
@@ -123,12 +132,13 @@ class Augmenter:
         return power * gain
 
     def _masked(self, features: torch.Tensor) -> torch.Tensor:
+        blank = float(features.mean())
         for _ in range(2):
             width = self.rng.randint(0, 14)
             low = self.rng.randint(0, features.shape[1] - width)
-            features[:, low : low + width] = 0.0
+            features[:, low : low + width] = blank
         for _ in range(1 + len(features) // 150):
             width = self.rng.randint(0, 12)
             start = self.rng.randint(0, max(0, len(features) - width))
-            features[start : start + width] = 0.0
+            features[start : start + width] = blank
         return features

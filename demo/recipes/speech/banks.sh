@@ -1,12 +1,13 @@
 #!/bin/sh
 # Make every bank of synthetic speech: sh banks.sh FOLDER (in the environment of the text-to-speech tools).
 set -eu
-folder=$1
-here=$(dirname "$0")
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1
 
 bank() {
-    python "$here/bank.py" "$1" "$2" --out "$folder/$(echo "$1" | tr ':+' '__').npz"
+    python -m speech.bank "$1" "$2" --out "$folder/$(echo "$1" | tr ':+' '__').npz"
 }
 
 bank flite:slt 600

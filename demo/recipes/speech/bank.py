@@ -1,20 +1,21 @@
 """Banks of speech with word times: made by the engines, or read from the folder of human digit recordings.
 
-python bank.py flite:slt 400 --out banks/flite_slt.npz
+python -m speech.bank flite:slt 400 --out banks/flite_slt.npz
 """
 
 import argparse
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import grammar
 import numpy as np
 import soundfile
 import soxr
-from engines import Span, engine_from_name
+from speech import grammar
+from speech.engines import Span, engine_from_name
 
 RATE = 16_000
 GAP_S = 0.12  # shorter silences between words are given to the earlier word
@@ -42,13 +43,13 @@ def close_gaps(spans: list[Span]) -> list[Span]:
     return [(start, end) for (start, _), end in zip(spans, [*ends, spans[-1][1]], strict=True)]
 
 
-def synthesise(name: str, count: int, seed: int) -> list[Clip]:
-    """Speak `count` random sentences with the engine called `name`."""
+def synthesise(name: str, count: int, seed: int, text: Callable[[random.Random], list[str]]) -> list[Clip]:
+    """Speak `count` random sentences of `text` with the engine called `name`."""
     rng = random.Random(f"{name} {seed}")
     engine = engine_from_name(name)
     clips: list[Clip] = []
     for _ in range(count):
-        words = grammar.sentence(rng)
+        words = text(rng)
         spoken = engine(words, rng)
         if spoken is None:
             continue
@@ -106,8 +107,10 @@ def main() -> None:
     parser.add_argument("count", type=int, help="how many sentences")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--common", action="store_true", help="speak common English, not the domain")
     options = parser.parse_args()
-    clips = synthesise(options.engine, options.count, options.seed)
+    text = grammar.common_english if options.common else grammar.sentence
+    clips = synthesise(options.engine, options.count, options.seed, text)
     save(clips, options.out)
     seconds = sum(len(clip.samples) for clip in clips) / RATE
     print(f"{options.engine}: {len(clips)} clips, {seconds / 60:.1f} min")

@@ -1,6 +1,7 @@
-"""The spoken domain of the demo recogniser: digit strings, playing cards, movement commands."""
+"""What is spoken: digit strings, playing cards, movement commands; and, as a text of its own, common English."""
 
 import random
+from pathlib import Path
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RANKS = (*DIGITS[1:], "ten", "ace", "jack", "queen", "king")
@@ -9,6 +10,8 @@ COMMANDS = ("go", "turn", "move", "stop")
 DIRECTIONS = ("forward", "backward", "left", "right")
 UNITS = ("meters", "degrees", "steps")
 WORDS = tuple(dict.fromkeys((*DIGITS, *RANKS, "of", *SUITS, *COMMANDS, *DIRECTIONS, *UNITS)))
+COMMON_SENTENCES = [line.split() for line in (Path(__file__).parent / "sentences.txt").read_text().splitlines()]
+COMMON_WORDS = sorted({word for words in COMMON_SENTENCES for word in words})
 
 
 def digit_string(rng: random.Random, longest: int = 6) -> list[str]:
@@ -51,6 +54,18 @@ def sentence(rng: random.Random) -> list[str]:
     if kind < 0.6:
         return card_sequence(rng)
     return command(rng) if kind < 0.85 else loose_words(rng)
+
+
+def common_english(rng: random.Random) -> list[str]:
+    """Return a stretch of a common sentence, of two, or 2..7 common words in no order."""
+    kind = rng.random()
+    if kind < 0.4:
+        return [rng.choice(COMMON_WORDS) for _ in range(rng.randint(2, 7))]
+    words = list(rng.choice(COMMON_SENTENCES))
+    if kind < 0.7:
+        words += rng.choice(COMMON_SENTENCES)
+    start = rng.randint(0, len(words) - 2)
+    return words[start : start + rng.randint(2, 14)]
 
 
 def held_out(words: list[str]) -> bool:
