@@ -1,13 +1,14 @@
-"""The NeMo front end against `ParakeetFeatureExtractor`."""
+"""The NeMo front end against `ParakeetFeatureExtractor` and, for one chunk without dither, `CohereAsrFeatureExtractor`."""
 
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import ParakeetFeatureExtractor
+from transformers import CohereAsrFeatureExtractor, ParakeetFeatureExtractor
 
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.errors import AudioError
@@ -15,11 +16,17 @@ from toolkit.errors import AudioError
 CLIPS = sorted((Path(__file__).resolve().parents[3] / "demo" / "clips").rglob("*.wav"))
 # Measured on the clips: 7.1e-5, where a mel bin hardly varies and both sides round a small standard deviation.
 MAX_ABS = 1e-4
+REFERENCES = {"parakeet": ParakeetFeatureExtractor, "cohere": partial(CohereAsrFeatureExtractor, dither=0.0)}
 
 
-def both(audio, **sizes):
+@pytest.fixture(params=REFERENCES)
+def reference(request):
+    return REFERENCES[request.param]
+
+
+def both(audio, reference=ParakeetFeatureExtractor, **sizes):
     """(ours, reference's mel, reference's valid frames)."""
-    extractor = ParakeetFeatureExtractor(**sizes)
+    extractor = reference(**sizes)
     expected = extractor(audio, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     return front_end(extractor)(audio), expected.input_features[0].numpy(), int(expected.attention_mask.sum())
 
@@ -44,10 +51,10 @@ def test_there_are_clips():
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda p: p.stem)
 @pytest.mark.parametrize("n_mels", [80, 128])
-def test_real_speech(clip, n_mels):
+def test_real_speech(clip, n_mels, reference):
     audio, rate = soundfile.read(clip, dtype="float32")
     assert rate == 16000
-    (mel, length), expected, valid = both(audio, feature_size=n_mels)
+    (mel, length), expected, valid = both(audio, reference, feature_size=n_mels)
     assert (mel.shape, mel.dtype, length) == (expected.shape, np.float32, valid)
     np.testing.assert_allclose(mel, expected, atol=MAX_ABS, rtol=0)
 
@@ -64,17 +71,17 @@ def test_real_speech(clip, n_mels):
     ids=str,
 )
 @pytest.mark.parametrize("samples", [12345, 16000, 16001])
-def test_other_sizes(sizes, samples):
+def test_other_sizes(sizes, samples, reference):
     audio = (np.random.default_rng(samples).standard_normal(samples) * 0.1).astype(np.float32)
-    (mel, length), expected, valid = both(audio, **sizes)
+    (mel, length), expected, valid = both(audio, reference, **sizes)
     assert (mel.shape, length) == (expected.shape, valid)
     np.testing.assert_allclose(mel, expected, atol=MAX_ABS, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [320, 321, 479, 480, 800, 1600])
-def test_very_short(samples):
+def test_very_short(samples, reference):
     audio = (np.random.default_rng(0).standard_normal(samples) * 0.1).astype(np.float32)
-    (mel, length), expected, valid = both(audio, feature_size=80)
+    (mel, length), expected, valid = both(audio, reference, feature_size=80)
     assert (mel.shape, length) == (expected.shape, valid)
     # Two or three frames have a standard deviation near 0, by which both sides divide their rounding.
     np.testing.assert_allclose(mel, expected, atol=2e-3, rtol=0)
@@ -84,6 +91,15 @@ def test_very_short(samples):
 def test_fewer_than_two_frames_cannot_be_normalised(samples):
     with pytest.raises(AudioError, match=r"too short.*shortest usable is 320 samples \(0.0200 s\)"):
         front_end(ParakeetFeatureExtractor())(np.zeros(samples, np.float32))
+
+
+def test_a_whole_chunk_of_cohere_is_3500_frames(reference):
+    audio = (np.random.default_rng(35).standard_normal(35 * 16000) * 0.1).astype(np.float32)
+    (mel, length), expected, valid = both(audio, reference, feature_size=128)
+    assert (mel.shape, length, valid) == (expected.shape, 3500, 3500)
+    # As below: 1.7e-4 in 11 of 448,128.
+    np.testing.assert_allclose(mel, expected, atol=5e-4, rtol=0)
+    assert np.abs(mel - expected).mean() < 1e-6
 
 
 def test_digital_silence_is_zero():
