@@ -18,6 +18,7 @@ class ModelOption:
         default: value when it is not given.
         help: one line.
         choices: allowed values, if closed.
+        repeatable: may be given several times; the values are joined by commas.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ModelOption:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
+    repeatable: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Optional
 
 import typer
@@ -15,16 +16,19 @@ def with_model_options(function: Callable[..., Any], options: Iterable[ModelOpti
 
     Args:
         function: a Typer command whose parameter `extra: dict[str, Any]` takes the options that were given.
-        options: what to add; an option that two models share is added once.
+        options: what to add; an option that several models share is added once, with the help of each.
 
     Returns:
         A function with one more keyword parameter an option, for `typer.Typer.command`.
     """
-    unique = {option.name: option for option in options}
+    unique: dict[str, ModelOption] = {}
+    for option in options:
+        unique[option.name] = _merged(unique.get(option.name, option), option)
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> Any:
-        given = {name: value for name in unique if (value := kwargs.pop(name)) is not None}
+        given = {name: kwargs.pop(name) for name in unique}
+        given = {n: ",".join(v) if isinstance(v, list) else v for n, v in given.items() if v not in (None, [])}
         return function(*args, **kwargs, extra=given)
 
     base = [p for p in inspect.signature(function).parameters.values() if p.name != "extra"]
@@ -35,13 +39,24 @@ def with_model_options(function: Callable[..., Any], options: Iterable[ModelOpti
     return command
 
 
+def _merged(known: ModelOption, other: ModelOption) -> ModelOption:
+    """One option for two models that both have it: each one's help, and a default only where they agree."""
+    return replace(
+        known,
+        help=known.help if other.help in known.help else f"{known.help} {other.help}",
+        default=known.default if known.default == other.default else "",
+        choices=known.choices if known.choices == other.choices else (),
+    )
+
+
 def _parameter(option: ModelOption) -> inspect.Parameter:
     flag = f"--{option.name.replace('_', '-')}"
     flags = f"{flag}/--no-{option.name.replace('_', '-')}" if option.type is bool else flag
     choices = f" One of {', '.join(option.choices)}." if option.choices else ""
     default = f"  [default: {option.default}]" if option.default != "" else ""
     shown = f"{option.help}{choices}{default}"
-    annotation: Any = Annotated[Optional[option.type], typer.Option(flags, help=shown)]  # noqa: UP045
+    kind: Any = list[option.type] if option.repeatable else option.type  # type: ignore[name-defined]
+    annotation: Any = Annotated[Optional[kind], typer.Option(flags, help=shown)]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -56,6 +71,7 @@ def resolve_options(model: ModelInfo, command: Command, given: dict[str, Any]) -
         flag = f"--{name.replace('_', '-')}"
         if name not in declared:
             raise typer.BadParameter(f"{model.id} has no option {flag}")
-        if declared[name].choices and value not in declared[name].choices:
-            raise typer.BadParameter(f"{flag} is one of {', '.join(declared[name].choices)}, not '{value}'")
+        values = value.split(",") if declared[name].repeatable else [value]
+        for unknown in (v for v in values if declared[name].choices and v not in declared[name].choices):
+            raise typer.BadParameter(f"{flag} is one of {', '.join(declared[name].choices)}, not '{unknown}'")
     return {name: given.get(name, option.default) for name, option in declared.items()}

@@ -18,7 +18,6 @@ from transformers.utils import logging
 
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Pipeline
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import ComponentEntry
 from toolkit.decoding.transcript import Word
 from toolkit.export.spec import ExportPlan
 from toolkit.parity.ladder import Ladder
@@ -157,8 +156,7 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
         runtime: usually a recording one.
         clips: real audio at the model's rate.
     """
-    entries = tuple(ComponentEntry.model_construct(name=c.name) for c in plan.components)
-    whole = Bundle(bundle.path, bundle.manifest.model_copy(update={"components": entries}))
+    whole = bundle.with_components(c.name for c in plan.components)
     forms = [Pipeline(whole, runtime, step=step) for step in STEP_COMPONENTS]
     mels = [forms[0].features(clip.audio) for clip in clips]
     valid = [features["mel"][: features["length"]] for features in mels]

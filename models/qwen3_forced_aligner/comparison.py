@@ -7,7 +7,7 @@ import numpy as np
 
 from models.qwen3_forced_aligner import export
 from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline
-from models.qwen3_forced_aligner.reference import Reference, ReferenceRun, bundle_of_plan
+from models.qwen3_forced_aligner.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.errors import ToolkitError
 from toolkit.parity.flips import Flips
@@ -82,7 +82,7 @@ class Comparison:
             pipeline = Pipeline(self._subject.bundle, self._subject.runtime, encoder=form)
             return _Form(pipeline, self._subject.runtime.name)
         both = export.plan(self._subject.checkpoint.folder, {**self._subject.bundle.manifest.options, "encoder": form})
-        whole = bundle_of_plan(both, self._subject.bundle)
+        whole = self._subject.bundle.with_components(c.name for c in both.components)
         return _Form(Pipeline(whole, _Mixed(self._subject.runtime, self._eager, components), encoder=form), "eager")
 
     def _clip(self, clip: Clip) -> None:

@@ -17,7 +17,6 @@ from transformers.utils import logging
 
 from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import ComponentEntry
 from toolkit.decoding.transcript import Word
 from toolkit.export.spec import ExportPlan
 from toolkit.parity.ladder import Ladder
@@ -143,7 +142,8 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
         runtime: usually a recording one.
         clips: real audio with its text, at the model's rate.
     """
-    pipelines = [Pipeline(bundle_of_plan(plan, bundle), runtime, encoder=form) for form in encoder_forms(plan)]
+    whole = bundle.with_components(c.name for c in plan.components)
+    pipelines = [Pipeline(whole, runtime, encoder=form) for form in encoder_forms(plan)]
     for pipeline in pipelines:
         mels = [pipeline.features(clip.audio) for clip in clips]
         audio = [pipeline.encode(mel, length) for mel, length in mels]
@@ -176,12 +176,6 @@ def encoder_forms(plan: ExportPlan) -> tuple[EncoderForm, ...]:
     """The forms of the audio encoder that a plan holds."""
     names = {c.name for c in plan.components}
     return tuple(form for form, needed in ENCODER_COMPONENTS.items() if set(needed) <= names)
-
-
-def bundle_of_plan(plan: ExportPlan, bundle: Bundle) -> Bundle:
-    """The bundle as if it held every component of the plan, for a runtime that does."""
-    entries = tuple(ComponentEntry.model_construct(name=c.name) for c in plan.components)
-    return Bundle(bundle.path, bundle.manifest.model_copy(update={"components": entries}))
 
 
 def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:

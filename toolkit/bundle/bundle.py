@@ -1,6 +1,7 @@
 """Opening a bundle: find it, check it, refuse it when it is damaged or stale."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class Bundle:
             raise BundleError(f"{self.path} has no {component} ({function})", rebuild_step(self.manifest, self.path))
         package = entry.package(function)
         return self.path / package.file, package.functions[function]
+
+    def with_components(self, names: Iterable[str]) -> "Bundle":
+        """This bundle as if it held these components and no others, for a runtime that brings its own."""
+        entries = tuple(ComponentEntry.model_construct(name=name) for name in names)
+        return Bundle(self.path, self.manifest.model_copy(update={"components": entries}))
 
     def asset(self, name: str) -> Path:
         """Path of a host file.

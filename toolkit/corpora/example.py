@@ -28,6 +28,7 @@ class Example:
         audio: a file, or samples [N] or [N, channels] float32.
         sample_rate: of the samples, in Hz; None for a file, which knows its own.
         words: times of the words, where the corpus has them.
+        language: code such as `en`, where the corpus tells it.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Example:
     audio: Path | np.ndarray
     sample_rate: int | None = None
     words: tuple[WordTime, ...] | None = None
+    language: str | None = None
 
     def samples(self, sample_rate: int) -> np.ndarray:
         """Mono float32 samples [N] at `sample_rate` Hz.

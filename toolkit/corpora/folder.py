@@ -20,7 +20,8 @@ def folder_examples(folder: Path) -> Iterator[Example]:
     Args:
         folder: holds `manifest.jsonl` (or one other .jsonl), or audio beside .txt; or is itself a .jsonl file. A line
             of a manifest has the audio's path relative to it (`file`, `audio`, `audio_filepath` or `path`), its
-            transcript (`text`, `transcript` or `sentence`) and, if known, `words` as [text, start_s, end_s].
+            transcript (`text`, `transcript` or `sentence`) and, if known, `words` as [text, start_s, end_s] and
+            `language` as a code.
 
     Raises:
         ToolkitError: there is no such folder, or nothing in it that can be used.
@@ -66,13 +67,13 @@ def _from_line(line: str, file: Path, number: int) -> Example:
         entry = json.loads(line)
         path = file.parent / next(entry[key] for key in _PATH_KEYS if key in entry)
         text = str(next(entry[key] for key in _TEXT_KEYS if key in entry))
-        words = _words(entry.get("words"))
+        words, language = _words(entry.get("words")), entry.get("language")
     except (ValueError, TypeError, StopIteration, AttributeError, KeyError) as error:
         raise ToolkitError(
             f"{file} line {number} is no JSON object with an audio path and a text",
             f"Use the keys {_PATH_KEYS[0]} and {_TEXT_KEYS[0]}.",
         ) from error
-    return Example(path.stem, text, path, words=words)
+    return Example(path.stem, text, path, words=words, language=str(language) if language else None)
 
 
 def _words(value: Any) -> tuple[WordTime, ...] | None:

@@ -24,12 +24,14 @@ class Clip:
         audio: [samples] float32.
         text: the transcript.
         words: their known times, where the corpus has them.
+        language: code, where the corpus tells it.
     """
 
     id: str
     audio: np.ndarray
     text: str
     words: tuple[WordTime, ...] = ()
+    language: str | None = None
 
     @classmethod
     def from_example(cls, example: Example, sample_rate: int) -> "Clip":
@@ -38,7 +40,7 @@ class Clip:
         Raises:
             AudioError: the audio cannot be used.
         """
-        return cls(example.id, example.samples(sample_rate), example.text, example.words or ())
+        return cls(example.id, example.samples(sample_rate), example.text, example.words or (), example.language)
 
 
 class ClipStream:
