@@ -52,4 +52,5 @@ def _quietest(segment: np.ndarray, window: int) -> int:
 def _levels(windows: np.ndarray) -> np.ndarray:
     """Root mean square of each window: [n, samples] -> [n] float32."""
     squares = windows * windows
-    return np.sqrt(squares.mean(axis=1, dtype=np.float64).astype(np.float32))
+    levels: np.ndarray = np.sqrt(squares.mean(axis=1, dtype=np.float64).astype(np.float32))
+    return levels

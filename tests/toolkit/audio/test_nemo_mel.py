@@ -1,4 +1,4 @@
-"""The NeMo front end against `ParakeetFeatureExtractor` and, for one chunk without dither, `CohereAsrFeatureExtractor`."""
+"""The NeMo front end against `ParakeetFeatureExtractor`, and `CohereAsrFeatureExtractor` for a chunk without dither."""
 
 import tracemalloc
 from functools import partial
