@@ -1,30 +1,50 @@
 """Transcripts as text, JSON, subtitles or a TextGrid.
 
 JSON is one object for one file:
-`{"text", "language"?, "duration_s", "words", "tokens", "rtfx", "runtime", "model"}`, with words
-`{"text", "start_s", "end_s", "confidence"}` and tokens `{"id", "text", "start_s", "end_s", "confidence"}`;
-`language` is there only when the model tells it. An alignment has `"zero_length"` after the words, always: the indices
-of the words whose start is their end. Several files give an array of such objects, each with `file` first.
+`{"text", "language"?, "duration_s", "segments"?, "words", "tokens", "rtfx", "runtime", "model"}`, with words
+`{"text", "start_s", "end_s", "confidence"}` and tokens `{"id", "text", "start_s"?, "end_s"?, "confidence"}`;
+`language` is there only when the model tells it. A model without word times has segments
+`{"text", "start_s", "end_s", "stop", "eos_margin"}` instead, the margin null where it is infinite, and its tokens have
+no times. An alignment has `"zero_length"` after the words, always: the indices of the words whose start is their end.
+Several files give an array of such objects, each with `file` first.
 Subtitles of several files follow one another in the order given, each with times from its own start. A TextGrid holds
-one file (toolkit/decoding/textgrid.py).
+one file (toolkit/decoding/textgrid.py). Both need word times.
 """
 
 import json
+import math
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from toolkit.decoding.textgrid import textgrid_from_transcript
-from toolkit.decoding.transcript import Transcript, Word
+from toolkit.decoding.transcript import Segment, Token, Transcript, Word
+from toolkit.errors import ToolkitError
 from toolkit.model import Task
 
 Format = Literal["txt", "json", "srt", "vtt", "textgrid"]
 ONE_FILE_FORMATS: tuple[Format, ...] = ("textgrid",)
+WORD_TIME_FORMATS: tuple[Format, ...] = ("srt", "vtt", "textgrid")
 
-LINE_CHARACTERS = 42  # the usual limit of broadcasters' subtitle guides
+LINE_COLUMNS = 42  # the usual limit of broadcasters' subtitle guides; an East Asian wide character takes two
 CUE_LINES = 2
 CUE_S = 7.0
 GAP_S = 1.0  # a pause this long ends a cue
+
+# Unicode blocks whose words stand without blanks between them: Han, kana, their punctuation, full and half width forms.
+_NO_SPACE_BLOCKS = (
+    (0x2E80, 0x2FDF),
+    (0x3000, 0x30FF),
+    (0x31C0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0xFE30, 0xFE4F),
+    (0xFF00, 0xFF9F),
+    (0x1AFF0, 0x1B16F),
+    (0x20000, 0x3FFFF),
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +81,11 @@ def render(results: Sequence[Result], form: Format) -> str:
     """Results in one of the formats, with a newline at the end.
 
     Raises:
+        ToolkitError: a format of word times, and a model that has none.
         ValueError: several results in a format that holds one.
     """
+    if form in WORD_TIME_FORMATS:
+        _check_word_times(results, form)
     writers: dict[Format, Callable[[Sequence[Result]], str]] = {
         "txt": _txt,
         "json": _json,
@@ -73,15 +96,24 @@ def render(results: Sequence[Result], form: Format) -> str:
     return writers[form](results)
 
 
+def _check_word_times(results: Sequence[Result], form: Format) -> None:
+    for result in results:
+        if result.transcript.segments and not result.transcript.words:
+            raise ToolkitError(
+                f"{result.model} tells no times of words, of which {form} is made", "Use --format json or txt."
+            )
+
+
 def zero_length_words(words: Sequence[Word]) -> list[int]:
     """Indices of the words whose start is their end."""
     return [index for index, word in enumerate(words) if word.start_s == word.end_s]
 
 
 def cues_from_words(words: Sequence[Word]) -> list[Cue]:
-    """Cues of two lines of 42 characters and seven seconds at most, split where the speaker pauses.
+    """Cues of two lines of 42 columns and seven seconds at most, split where the speaker pauses.
 
-    A single word that is longer than a line, or than seven seconds, stays whole.
+    A single word that is longer than a line, or than seven seconds, stays whole. Between two words of Han or kana there
+    is no blank.
     """
     cues: list[Cue] = []
     group: list[Word] = []
@@ -105,11 +137,23 @@ def _cue(group: list[Word]) -> Cue:
 def _lines(words: list[Word]) -> list[str]:
     lines: list[str] = []
     for word in words:
-        if lines and len(lines[-1]) + 1 + len(word.text) <= LINE_CHARACTERS:
-            lines[-1] += f" {word.text}"
+        blank = "" if lines and _stand_together(lines[-1], word.text) else " "
+        if lines and _columns(lines[-1]) + _columns(blank + word.text) <= LINE_COLUMNS:
+            lines[-1] += blank + word.text
         else:
             lines.append(word.text)
     return lines
+
+
+def _stand_together(before: str, after: str) -> bool:
+    return all(
+        any(first <= ord(character) <= last for first, last in _NO_SPACE_BLOCKS)
+        for character in before[-1:] + after[:1]
+    )
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _txt(results: Sequence[Result]) -> str:
@@ -129,15 +173,27 @@ def _object(result: Result) -> dict[str, Any]:
     fields: dict[str, Any] = {"text": transcript.text}
     if transcript.language is not None:
         fields["language"] = transcript.language
-    fields |= {"duration_s": transcript.duration_s, "words": [asdict(word) for word in transcript.words]}
+    fields["duration_s"] = transcript.duration_s
+    if transcript.segments:
+        fields["segments"] = [_segment(segment) for segment in transcript.segments]
+    fields["words"] = [asdict(word) for word in transcript.words]
     if result.task == "alignment":
         fields["zero_length"] = zero_length_words(transcript.words)
     return fields | {
-        "tokens": [asdict(token) for token in transcript.tokens],
+        "tokens": [_token(token) for token in transcript.tokens],
         "rtfx": result.rtfx,
         "runtime": result.runtime,
         "model": result.model,
     }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    fields = asdict(segment)
+    return fields if math.isfinite(segment.eos_margin) else fields | {"eos_margin": None}
+
+
+def _token(token: Token) -> dict[str, Any]:
+    return {name: value for name, value in asdict(token).items() if value is not None}
 
 
 def _srt(results: Sequence[Result]) -> str:

@@ -36,7 +36,7 @@ def tokens_from_emissions(emissions: Sequence[Emission], pieces: Sequence[str], 
 
 
 def words_from_tokens(tokens: Sequence[Token], detokeniser: Detokeniser) -> tuple[Word, ...]:
-    """Words: tokens grouped at the word boundary; those without text are left out."""
+    """Words: tokens, each with its times, grouped at the word boundary; those without text are left out."""
     words = (_word(group, detokeniser) for group in _groups(tokens, detokeniser.begins_word))
     return tuple(word for word in words if word.text)
 
@@ -55,4 +55,6 @@ def _word(group: list[Token], detokeniser: Detokeniser) -> Word:
     # A bare word boundary at the start of the utterance adds nothing; the reference drops it, and its time with it.
     bare = not group[0].text and not detokeniser.text([group[0].id]).strip()
     first = group[1] if bare and len(group) > 1 else group[0]
+    assert first.start_s is not None
+    assert group[-1].end_s is not None
     return Word(text, first.start_s, group[-1].end_s, fmean(token.confidence for token in group))

@@ -1,11 +1,13 @@
 """Text, JSON and subtitles."""
 
 import json
+import math
 
 import pytest
 
-from toolkit.decoding.formats import CUE_S, LINE_CHARACTERS, Result, cues_from_words, render
-from toolkit.decoding.transcript import Token, Transcript, Word
+from toolkit.decoding.formats import CUE_S, LINE_COLUMNS, WORD_TIME_FORMATS, Result, cues_from_words, render
+from toolkit.decoding.transcript import Segment, Token, Transcript, Word
+from toolkit.errors import ToolkitError
 
 
 def result(file="a.wav", text="hi there", language=None):
@@ -50,6 +52,41 @@ def test_json_of_several_files_is_an_array_with_their_names():
     assert [entry["file"] for entry in parsed] == ["a.wav", "b.wav"]
 
 
+def untimed(text="hi there", margin=3.5):
+    """Of a model without word times."""
+    tokens = (Token(3, "hi", None, None, 0.5),)
+    segments = (Segment(text, 0.0, 2.5, "max_tokens", margin),)
+    return Result("a.wav", Transcript(text, 2.5, (), tokens, "en", segments), 12.5, "portable", "m")
+
+
+def test_json_of_a_model_without_word_times():
+    assert json.loads(render([untimed()], "json")) == {
+        "text": "hi there",
+        "language": "en",
+        "duration_s": 2.5,
+        "segments": [{"text": "hi there", "start_s": 0, "end_s": 2.5, "stop": "max_tokens", "eos_margin": 3.5}],
+        "words": [],
+        "tokens": [{"id": 3, "text": "hi", "confidence": 0.5}],
+        "rtfx": 12.5,
+        "runtime": "portable",
+        "model": "m",
+    }
+    assert render([untimed()], "txt") == "hi there\n"
+
+
+@pytest.mark.parametrize("margin", [math.inf, -math.inf])
+def test_json_knows_no_infinity(margin):
+    (segment,) = json.loads(render([untimed(margin=margin)], "json"), parse_constant=pytest.fail)["segments"]
+    assert segment["eos_margin"] is None
+
+
+@pytest.mark.parametrize("form", WORD_TIME_FORMATS)
+@pytest.mark.parametrize("text", ["hi there", ""])
+def test_what_needs_word_times_is_refused_without(form, text):
+    with pytest.raises(ToolkitError, match=f"m tells no times of words, of which {form} is made. Use .*json or txt"):
+        render([untimed(text)], form)
+
+
 def test_srt():
     words = "0123456789 " * 8  # two lines of three words each, then the rest
     text = render([result(text=words.strip())], "srt")
@@ -79,7 +116,7 @@ def test_cues_keep_their_bounds():
     assert " ".join(line for cue in cues for line in cue.lines).split() == [word.text for word in words]
     for cue in cues:
         assert len(cue.lines) <= 2
-        assert all(len(line) <= LINE_CHARACTERS for line in cue.lines)
+        assert all(len(line) <= LINE_COLUMNS for line in cue.lines)
         assert cue.end_s - cue.start_s <= CUE_S
 
 
@@ -90,3 +127,29 @@ def test_a_pause_ends_a_cue():
 
 def test_a_very_long_word_stays_whole():
     assert cues_from_words([Word("x" * 100, 0.0, 9.0, 1.0)])[0].lines == ("x" * 100,)
+
+
+def lines(*texts):
+    words = [Word(text, i * 0.1, i * 0.1 + 0.1, 1.0) for i, text in enumerate(texts)]
+    return [cue.lines for cue in cues_from_words(words)]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["我", "在", "家", "。"], "我在家。"),
+        (["東京", "タワー", "に", "いる"], "東京タワーにいる"),
+        (["我", "用", "Core", "ML", "写"], "我用 Core ML 写"),
+        (["the", "character", "篇", "means"], "the character 篇 means"),
+        (["우리", "집", "에"], "우리 집 에"),
+        (["𠀀", "𠀁", "ｱｲ", "\uff21"], "𠀀𠀁ｱｲ\uff21"),
+        (["小明", "", "a"], "小明 a"),
+    ],
+)
+def test_words_of_han_and_kana_stand_together(words, line):
+    assert lines(*words) == [(line,)]
+
+
+def test_a_wide_character_takes_two_columns():
+    assert lines(*"篇" * 60) == [("篇" * 21, "篇" * 21), ("篇" * 18,)]
+    assert lines("a" * 40, "篇") == [("a" * 40, "篇")]
