@@ -8,9 +8,9 @@ import torch
 from safetensors.numpy import save_file
 from transformers import ParakeetFeatureExtractor, ParakeetForTDT
 
+from models.parakeet_tdt import MODEL
+from tests.models.bundles import bundle_without_packages
 from tests.models.parakeet_tdt.tiny import DEMO
-from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import AssetEntry, CheckpointEntry, ComponentEntry, Manifest
 from toolkit.runtimes.base import Component, Runtime, TensorInfo
 
 COMPONENTS = ("encoder", "prediction", "joint", "joint_decision", "decoder_step")
@@ -53,25 +53,8 @@ def host_bundle(folder, host, components=COMPONENTS):
     window = torch.hann_window(host["mel"].get("win_length", 400), periodic=False).numpy()
     save_file({"mel_filters": extractor.mel_filters.numpy(), "window": window}, folder / "features.safetensors")
     shutil.copy(DEMO / "tokenizer.json", folder)
-    manifest = Manifest(
-        schema_version=1,
-        model="parakeet-tdt",
-        task="transcription",
-        checkpoint=CheckpointEntry(id="tiny", kind="folder", revision=None, sha256="0", location="tiny"),
-        target="iOS18",
-        options={},
-        components=tuple(_component(name) for name in components),
-        assets=tuple(AssetEntry(file=name, sha256="0") for name in ("features.safetensors", "tokenizer.json")),
-        host=host,
-        versions={},
-    )
-    return Bundle(folder, manifest)
-
-
-def _component(name):
-    return ComponentEntry(
-        name=name, packages=(), fingerprint="0", sources_sha256="0", precision="fp32", compression="none", functions=()
-    )
+    assets = ("features.safetensors", "tokenizer.json")
+    return bundle_without_packages(folder, MODEL, host, components, assets)
 
 
 class FunctionComponent(Component):

@@ -1,0 +1,27 @@
+"""Bundles of host files alone: their components exist in name, for runtimes that need no packages."""
+
+from toolkit.bundle.bundle import Bundle
+from toolkit.bundle.manifest import AssetEntry, CheckpointEntry, ComponentEntry, Manifest
+
+
+def bundle_without_packages(folder, model, host, components, assets, options=None):
+    """A bundle of `model` whose assets lie in `folder` already."""
+    manifest = Manifest(
+        schema_version=1,
+        model=model.id,
+        task=model.task,
+        checkpoint=CheckpointEntry(id="tiny", kind="folder", revision=None, sha256="0", location="tiny"),
+        target="iOS18",
+        options=options or {},
+        components=tuple(_component(name) for name in components),
+        assets=tuple(AssetEntry(file=name, sha256="0") for name in assets),
+        host=host,
+        versions={},
+    )
+    return Bundle(folder, manifest)
+
+
+def _component(name):
+    return ComponentEntry(
+        name=name, packages=(), fingerprint="0", sources_sha256="0", precision="fp32", compression="none", functions=()
+    )

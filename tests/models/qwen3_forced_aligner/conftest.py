@@ -1,0 +1,33 @@
+"""Made once a worker: tiny checkpoints, and a bundle that `convert` wrote."""
+
+import pytest
+
+from models.qwen3_forced_aligner import MODEL
+from tests.models.qwen3_forced_aligner.tiny import CONFIGS, save_tiny_checkpoint
+from toolkit.export.convert import ConvertRequest, convert, prepare
+
+BUNDLE_OPTIONS = {"audio_seconds": "2,4,6", "sequence_lengths": "128", "encoder": "both"}
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """Name of a config -> folder of its checkpoint."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for name, sizes in CONFIGS.items():
+        save_tiny_checkpoint(folder / name, **sizes)
+    return {name: folder / name for name in CONFIGS}
+
+
+@pytest.fixture(scope="session")
+def small(checkpoints):
+    """The checkpoint without any special size."""
+    return checkpoints["small"]
+
+
+@pytest.fixture(scope="session")
+def converted(small, tmp_path_factory):
+    """A float16 bundle with both encoders and three audio lengths; not to be changed."""
+    request = ConvertRequest(
+        MODEL, str(small), output=tmp_path_factory.mktemp("converted") / "bundle", options=BUNDLE_OPTIONS
+    )
+    return convert(prepare(request)).bundle

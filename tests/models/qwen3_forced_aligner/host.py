@@ -1,0 +1,80 @@
+"""What the forced aligner's tests run on: real audio of any length, texts, the stock class, bundles without packages."""
+
+import itertools
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, Qwen3ASRForTokenClassification
+
+from models.qwen3_forced_aligner import MODEL, export
+from models.qwen3_forced_aligner.pipeline import Pipeline
+from tests.models.bundles import bundle_without_packages
+from toolkit.corpora.open import open_corpus
+from toolkit.runtimes.eager import EagerRuntime
+
+RATE = 16000
+# Apostrophes, ideographs without blanks, accents, digits, a hyphen, punctuation at both ends.
+TEXT = "\u201cDon't panic\u201d: 北京大学, well-known café \u2014 O'Neill's 3 naïve, übergroße 42!"
+OPTIONS = {
+    "audio_seconds": "2,4,8",
+    "sequence_lengths": "128,256,1024",
+    "encoder": "split",
+    "audio_attention": "windowed",
+}
+
+
+@cache
+def _demo_audio():
+    return np.concatenate([example.samples(RATE) for example in open_corpus("demo")])
+
+
+def clip(seconds):
+    """The demo clips one after the other, again and again, cut to a length."""
+    return np.resize(_demo_audio(), round(seconds * RATE))
+
+
+def sentence(words):
+    """So many words of `TEXT`, again and again."""
+    parts = ("Don't", "panic:", "北", "京", "大", "学", "well-known", "café", "O'Neill's", "3", "naïve,", "42!")
+    return " ".join(itertools.islice(itertools.cycle(parts), words))
+
+
+def planned(checkpoint, **options):
+    """The plan of a checkpoint, with small fixed lengths where none are given."""
+    return export.plan(checkpoint, OPTIONS | options)
+
+
+def host_bundle(folder, plan, host=None):
+    """The plan's host files, with constants exchanged, and its components by name."""
+    folder.mkdir(exist_ok=True)
+    for name, content in plan.assets.items():
+        (folder / name).write_bytes(content)
+    names = [c.name for c in plan.components]
+    return bundle_without_packages(folder, MODEL, plan.host | (host or {}), names, plan.assets, plan.options)
+
+
+def opened(folder, plan, runtime=None, *, host=None, **options):
+    """The pipeline on the eager runtime, or another."""
+    return Pipeline(host_bundle(folder, plan, host), runtime or EagerRuntime(plan), **options)
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What the class and its processor say: logits [P, C] at the markers, and (text, start, end) of every word."""
+
+    logits: np.ndarray
+    words: list[tuple[str, float, float]]
+
+
+@torch.no_grad()
+def stock(checkpoint, audio, text, language=None, **settings):
+    """The class as transformers documents it, without any code of ours."""
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    model = Qwen3ASRForTokenClassification.from_pretrained(checkpoint, **settings).eval()
+    inputs, words = processor.prepare_forced_aligner_inputs(audio=audio, transcript=text, language=language)
+    logits, marker = model(**inputs).logits, model.config.timestamp_token_id
+    (times,) = processor.decode_forced_alignment(logits, inputs["input_ids"], words, marker)
+    marked = logits[inputs["input_ids"] == marker].numpy()
+    return Stock(marked, [(t["text"], t["start_time"], t["end_time"]) for t in times])

@@ -1,0 +1,266 @@
+"""The host side on the wrappers against the class and its processor: the same classes and times, whatever the length."""
+
+import numpy as np
+import pytest
+
+from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
+from tests.models.qwen3_forced_aligner.host import RATE, TEXT, clip, host_bundle, opened, planned, sentence, stock
+from tests.models.qwen3_forced_aligner.tiny import CONFIGS, save_tiny_checkpoint
+from toolkit.errors import AudioError, BundleError, ToolkitError
+from toolkit.runtimes.eager import EagerRuntime
+from toolkit.runtimes.recording import RecordingRuntime
+
+# Float32 on both sides; logits of the tiny models reach 25. Measured: up to 2e-4.
+CLOSE = {"rtol": 0, "atol": 1e-3}
+# Under a chunk of a second, at its edges, whole chunks and windows, over the longest encoder.
+SECONDS = (0.3, 0.99, 1.0, 1.01, 2.0, 7.99, 8.0, 8.01, 30.0)
+
+
+def assert_equal_to_the_class(pipeline, checkpoint, audio, text, language=None):
+    expected = stock(checkpoint, audio, text, language)
+    words = pipeline.words(text, language, len(audio) / RATE)
+    marks = pipeline.marks(audio, words)
+    np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
+    np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+    transcript = pipeline.align(audio, text, language)
+    assert [(w.text, w.start_s, w.end_s) for w in transcript.words] == expected.words
+    assert (transcript.text, transcript.language, transcript.tokens) == (text.strip(), language, ())
+    assert transcript.duration_s == len(audio) / RATE
+    return marks
+
+
+@pytest.fixture(scope="module")
+def pipelines(checkpoints, tmp_path_factory):
+    """Name of a config -> pipeline on the wrappers."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {name: opened(folder / name, planned(checkpoint)) for name, checkpoint in checkpoints.items()}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_classes_and_times_equal_the_class_for_every_config(pipelines, checkpoints, name):
+    pipeline = pipelines[name]
+    audio = clip(min(5.3, pipeline.longest_s - 0.02))
+    text = TEXT if len(audio) > 2 * RATE else sentence(8)
+    marks = assert_equal_to_the_class(pipeline, checkpoints[name], audio, text)
+    assert len(set(marks.time_class.tolist())) > 2, "a model that says one time for all words shows nothing"
+
+
+@pytest.fixture(scope="module")
+def long_classes(tmp_path_factory):
+    """A model of few layers whose classes reach 400 s."""
+    folder = tmp_path_factory.mktemp("long")
+    save_tiny_checkpoint(folder, audio={"n_window_infer": 800}, labels=5000)
+    return folder
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_audio_of_any_length(long_classes, tmp_path, seconds):
+    pipeline = opened(tmp_path, planned(long_classes))
+    text = sentence(max(1, min(3 * int(seconds + 0.7), 40)))
+    assert_equal_to_the_class(pipeline, long_classes, clip(seconds), text)
+
+
+@pytest.mark.slow
+def test_five_minutes(long_classes, tmp_path):
+    plan = planned(long_classes, audio_seconds="8,304", sequence_lengths="1024,8192")
+    runtime = RecordingRuntime(EagerRuntime(plan))
+    pipeline, text = opened(tmp_path, plan, runtime), sentence(60)
+    expected = stock(long_classes, clip(300), text, attn_implementation="sdpa")
+    marks = pipeline.marks(clip(300), pipeline.words(text, None, 300.0))
+    np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
+    np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+    functions = {(c.component, c.function) for c in runtime.calls}
+    assert {("audio_transformer", "audio_304s"), ("decoder_prefill", "tokens_8192")} <= functions
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("天地玄黄，宇宙洪荒。", "Chinese"),
+        ("L'été — c'est «là»!", "French"),
+        ("  one\n\ttwo  ", "English"),
+        ("3.14", None),
+    ],
+)
+def test_words_of_other_languages(pipelines, checkpoints, text, language):
+    assert_equal_to_the_class(pipelines["small"], checkpoints["small"], clip(2.5), text, language)
+
+
+def test_a_language_by_its_code(pipelines):
+    assert pipelines["small"].align(clip(2), "天地", "zh").language == "Chinese"
+    with pytest.raises(ToolkitError, match=r"no language 'xx'.*zh \(Chinese\)"):
+        pipelines["small"].align(clip(2), "one", "xx")
+
+
+def test_more_words_than_one_call_of_the_head_takes(pipelines, checkpoints):
+    pipeline, text = pipelines["small"], sentence(100)
+    assert pipeline.host.head_positions < 200
+    assert_equal_to_the_class(pipeline, checkpoints["small"], clip(9.9), text)
+
+
+def with_lengths(checkpoint, folder, **lengths):
+    return opened(folder, planned(checkpoint, **lengths))
+
+
+def test_every_audio_length_gives_the_same(small, tmp_path):
+    """4.5 s in one call with padding, in one call that fits more tightly, and in several."""
+    audio, text = clip(4.5), sentence(20)
+    expected = stock(small, audio, text)
+    for seconds in ("2", "4", "6", "8", "30"):
+        pipeline = with_lengths(small, tmp_path, audio_seconds=seconds)
+        marks = pipeline.marks(audio, pipeline.words(text, None, 4.5))
+        np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
+        np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+
+
+def test_every_sequence_length_gives_the_same(small, tmp_path):
+    audio, text = clip(4.5), sentence(20)
+    expected = stock(small, audio, text)
+    for tokens in (192, 256, 1024, 2048):
+        pipeline = with_lengths(small, tmp_path, sequence_lengths=str(tokens))
+        marks = pipeline.marks(audio, pipeline.words(text, None, 4.5))
+        np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
+        np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+
+
+def test_the_smallest_length_that_fits_is_taken(small, tmp_path):
+    runtime = RecordingRuntime(EagerRuntime(plan := planned(small)))
+    pipeline = opened(tmp_path, plan, runtime)
+    for seconds, words in ((1.5, 3), (3.9, 12), (9.0, 90)):
+        pipeline.align(clip(seconds), sentence(words))
+    taken = [c.function for c in runtime.calls if c.component == "audio_transformer"]
+    assert taken == ["audio_2s", "audio_4s", "audio_8s", "audio_8s"]
+    taken = [c.function for c in runtime.calls if c.component == "decoder_prefill"]
+    assert taken == ["tokens_128", "tokens_256", "tokens_1024"]
+
+
+def test_rows_behind_the_prompt_cannot_act(pipelines):
+    pipeline = pipelines["small"]
+    mel, length = pipeline.features(clip(3))
+    frames = pipeline.encode(mel, length)
+    prompt = pipeline.prompt(pipeline.words(sentence(9), None, 3.0), len(frames))
+    quiet = pipeline.embed(prompt, frames)
+    loud = quiet.copy()
+    loud[len(prompt.ids) :] = 1e3
+    assert len(loud) > len(prompt.ids)
+    ours, others = (pipeline.prefill(rows)[: len(prompt.ids)] for rows in (quiet, loud))
+    np.testing.assert_array_equal(ours, others)
+
+
+@pytest.mark.parametrize("form", ["split", "monolithic"])
+def test_mel_behind_the_audio_cannot_act(small, tmp_path, form):
+    """The whole chunks behind the last valid one; the last one's own padding is zero, as the class has it."""
+    pipeline = opened(tmp_path, planned(small, encoder="both"), encoder=form)
+    mel, length = pipeline.features(clip(2.5))
+    loud = np.concatenate([mel, np.full((len(mel), 100), 30.0, np.float32)], axis=1)
+    np.testing.assert_array_equal(pipeline.encode(loud, length), pipeline.encode(mel, length))
+    assert len(pipeline.encode(mel, length)) == 26 + 7
+
+
+def test_monolithic_equals_split_where_windows_do_not_see_each_other(checkpoints, tmp_path):
+    for name, checkpoint in checkpoints.items():
+        plan = planned(checkpoint, encoder="both")
+        split, whole = (opened(tmp_path, plan, encoder=form) for form in ("split", "monolithic"))
+        mel, length = split.features(clip(9.3))
+        np.testing.assert_allclose(
+            split.encode(mel, length), whole.encode(mel, length), rtol=0, atol=2e-5, err_msg=name
+        )
+
+
+def test_auto_takes_split_before_monolithic(small, tmp_path):
+    for encoder, form in (("split", "split"), ("monolithic", "monolithic"), ("both", "split")):
+        assert opened(tmp_path, planned(small, encoder=encoder)).encoder_form == form
+    with pytest.raises(BundleError, match=r"audio encoder \(monolithic\).*Rebuild"):
+        opened(tmp_path, planned(small), encoder="monolithic")
+
+
+def test_progress_counts_calls_of_the_encoder(small, tmp_path):
+    for encoder, calls in (("split", 10 + 2), ("monolithic", 5)):
+        seen = []
+        pipeline = opened(tmp_path, planned(small, encoder=encoder))
+        pipeline.align(clip(9.5), "one", progress=lambda done, of, seen=seen: seen.append((done, of)))
+        assert seen == [(k + 1, calls) for k in range(calls)]
+
+
+def test_load_leaves_nothing_of_the_encoder_for_align(small, tmp_path):
+    class Counting(EagerRuntime):
+        loaded: list
+
+        def load(self, component, function="main"):
+            self.loaded.append((component, function))
+            return super().load(component, function)
+
+    runtime = Counting(plan := planned(small))
+    runtime.loaded = []
+    opened(tmp_path, plan, runtime).load(3 * RATE)
+    assert set(runtime.loaded) == {("audio_conv", "main"), ("audio_transformer", "audio_4s"), ("head", "main")}
+
+
+def test_confidence_is_the_mean_of_both_markers(pipelines):
+    marks = Marks(np.array([3, 5, 4, 9], np.int32), np.array([0.5, 0.7, 0.2, 0.4], np.float32), np.zeros((4, 2)))
+    first, second = pipelines["small"].timed(["a", "b"], marks)
+    assert (first.confidence, second.confidence) == pytest.approx((0.6, 0.3))
+    assert (first.start_s, first.end_s, second.start_s, second.end_s) == (0.24, 0.4, 0.4, 0.72)
+
+
+def refused(error, function, *arguments, **options):
+    with pytest.raises(error) as caught:
+        function(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    assert caught.value.next_step
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("", "the text is empty"), ("  \n", "the text is empty"), ("?! …", "nothing but punctuation")],
+)
+def test_a_text_without_words_is_refused(pipelines, text, complaint):
+    assert complaint in refused(ToolkitError, pipelines["small"].align, clip(2), text)
+
+
+def test_more_words_than_can_be_said_are_refused(pipelines):
+    message = refused(ToolkitError, pipelines["small"].align, clip(2), sentence(26))
+    assert "26 words do not fit 2.0 s" in message
+    pipelines["small"].align(clip(2), sentence(25))
+    pipelines["small"].align(clip(0.05), "one")
+
+
+def test_a_prompt_longer_than_the_longest_sequence_is_refused_before_any_work(small, tmp_path):
+    runtime = RecordingRuntime(EagerRuntime(plan := planned(small, sequence_lengths="64")))
+    message = refused(ToolkitError, opened(tmp_path, plan, runtime).align, clip(4), sentence(6))
+    assert "room for 64" in message
+    assert "--sequence-lengths" in message
+    assert not runtime.calls
+
+
+def test_audio_beyond_the_last_class_is_refused(pipelines):
+    pipeline = pipelines["small"]
+    assert pipeline.longest_s == 10.0
+    pipeline.align(clip(10), "one")
+    assert "first 10 s only" in refused(AudioError, pipeline.align, clip(10.01), "one")
+
+
+def test_full_attention_refuses_audio_over_its_longest_encoder(small, tmp_path):
+    plan = planned(small, audio_seconds="3,5", audio_attention="full", encoder="both")
+    pipeline = opened(tmp_path, plan)
+    assert pipeline.longest_s == 5.0
+    pipeline.align(clip(5), "one")
+    assert "first 5 s only" in refused(AudioError, pipeline.align, clip(5.01), "one")
+    assert opened(tmp_path, plan, encoder="monolithic").longest_s == 10.0
+
+
+def test_samples_that_are_no_numbers_are_refused(pipelines):
+    audio = clip(1).copy()
+    audio[7] = np.nan
+    assert "1 NaN" in refused(AudioError, pipelines["small"].align, audio, "one")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"surprise": 1}, "host.surprise"), ({"bin_ms": 0}, "host.bin_ms"), ({"sequences": []}, "host.sequences")],
+)
+def test_host_constants_that_the_schema_does_not_know_are_refused(small, tmp_path, change, complaint):
+    plan = planned(small)
+    with pytest.raises(BundleError, match=complaint):
+        Pipeline(host_bundle(tmp_path, plan, change), EagerRuntime(plan))
