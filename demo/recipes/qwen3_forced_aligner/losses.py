@@ -68,7 +68,7 @@ def losses(network: Qwen3ASRForTokenClassification, helpers: Helpers, batch: Bat
     model = network.model
     encoded = model.get_audio_features(batch.features, batch.features_mask, return_dict=True)
     embedded = model.get_input_embeddings()(batch.ids)
-    embedded = embedded.masked_scatter(batch.audio[..., None].expand_as(embedded), encoded.pooler_output)
+    embedded = embedded.masked_scatter(batch.audio[..., None].expand_as(embedded), encoded.pooler_output.float())
     decoder = model.language_model
     out = decoder(inputs_embeds=embedded, attention_mask=batch.attention, use_cache=False, output_hidden_states=True)
     before_last = out.hidden_states[-2]

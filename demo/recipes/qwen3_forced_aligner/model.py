@@ -1,5 +1,6 @@
 """The small Qwen3ASRForTokenClassification, its tokenizer and its processor, in the shape of the published aligner."""
 
+import json
 import math
 import random
 from pathlib import Path
@@ -52,8 +53,7 @@ def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
     tokenizer.train_from_iterator(_spellings(random.Random(seed)), trainer)
     if tokenizer.get_vocab_size() != TOKENS:
         raise ValueError(f"the tokenizer has {tokenizer.get_vocab_size()} tokens, not {TOKENS}")
-    files = tokenizer.model.save("/tmp")
-    merges = [tuple(line.split()) for line in Path(files[1]).read_text().splitlines() if not line.startswith("#")]
+    merges = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
     extra = {name: token for name, token in SPECIALS.items() if name not in ("pad_token", "eos_token")}
     return Qwen2Tokenizer(
         vocab=tokenizer.get_vocab(),

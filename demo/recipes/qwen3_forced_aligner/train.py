@@ -20,7 +20,8 @@ from transformers import Qwen3ASRForTokenClassification, Qwen3ASRProcessor
 
 SHOWN = 25  # steps between two lines of the log
 RISE = 0.06  # part of the training in which the learning rate rises
-GROWTH = 0.4  # part of the training in which utterances grow to their full length
+GROWTH = 0.8  # part of the training in which utterances grow longer and more of them are distorted
+EASY, HARD = 0.2, 0.7  # part of the utterances that is distorted, at first and at last
 HELPED = 0.75  # part of the training with helper losses
 
 
@@ -55,14 +56,16 @@ def train(options: argparse.Namespace) -> None:
     optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98))
     mixer = corpus.mixer_from_folders(options.banks, options.digits, options.seed)
     utterances = Utterances(mixer, common_clips(options.common), options.common_share, options.seed)
-    source = batches(utterances, Augmenter(models.front_end(processor), options.seed))
+    augmenter = Augmenter(models.front_end(processor), options.seed)
+    source = batches(utterances, augmenter)
     collate, average = Collator(processor, config), Average(network)
     network.train()
     shown, step, heard, began, done = torch.zeros(5), 0, 0, time.monotonic(), 0.0
     while done < 1:
         examples = next(source)
         done = (time.monotonic() - began) / 60 / options.minutes
-        utterances.reach = 1.0 if options.start else min(1.0, done / GROWTH)
+        utterances.reach = min(1.0, done / GROWTH)
+        augmenter.strength = EASY + (HARD - EASY) * utterances.reach
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(options.rate, done, RISE / 3 if options.start else RISE)
         result = losses(network, helpers, collate(examples))

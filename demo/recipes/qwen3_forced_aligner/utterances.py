@@ -11,8 +11,8 @@ from speech.mixing import Mixer, silence
 
 LONGEST_S = 13.0  # before the distortions of tempo, which add up to a half
 SHORTEST_S = 0.5  # the extractor pads up to here
-BATCH_S = 56.0  # speech and padding of one step
-POOL = 48  # utterances drawn, then sorted by length, at once
+BATCH_S = 28.0  # speech and padding of one step
+POOL = 40  # utterances drawn, then sorted by length, at once
 
 
 def in_a_row(clips: list[Clip], pauses_s: list[float]) -> Clip:
@@ -46,7 +46,7 @@ class Utterances:
 
     def draw(self) -> Clip:
         """Return one utterance, at most as long as `LONGEST_S`."""
-        wanted_s = 0.0 if self.rng.random() < 0.3 else self.rng.uniform(1.5, 3.0 + 9.0 * self.reach)
+        wanted_s = 0.0 if self.rng.random() < 0.3 else self.rng.uniform(1.5, 2.5 + 9.5 * self.reach)
         clips, seconds = [self._one()], 0.0
         seconds = len(clips[0].samples) / RATE
         while seconds < wanted_s:

@@ -52,7 +52,7 @@ def warped_mels(bank: torch.Tensor, factor: float) -> torch.Tensor:
 
 
 class Augmenter:
-    """Turns clips into features, each time another way; `strength` 0 leaves the plain features."""
+    """Turns clips into features; the part `strength` (0..1) of them is distorted, each time another way."""
 
     def __init__(self, front_end: FrontEnd, seed: int, strength: float = 1.0) -> None:
         self.front_end, self.strength = front_end, strength
@@ -62,17 +62,18 @@ class Augmenter:
     def __call__(self, clip: Clip) -> Example:
         """Return the features of one clip, distorted anew; its spans follow the tempo."""
         samples, spans, human = clip.samples, clip.spans, "human" in clip.voice
-        if self.strength:
+        distorted = self.rng.random() < self.strength
+        if distorted:
             samples, spans = self._resampled(samples, spans)
             samples = self._noisy(self._reverberant(samples))
         power = self._power(samples)
         mels = self.front_end.mels
-        if self.strength:
+        if distorted:
             power, spans = self._stretched(power, spans, human)
             power = self._band_limited(self._equalised(power))
             mels = self.mels[round(self.rng.triangular(0, len(self.mels) - 1))]
         features = self.front_end.finished(power @ mels.T)
-        return Example(self._masked(features) if self.strength else features, clip.words, spans)
+        return Example(self._masked(features) if distorted else features, clip.words, spans)
 
     def _resampled(self, samples: np.ndarray, spans: list[Span]) -> tuple[np.ndarray, list[Span]]:
         if self.rng.random() < 0.25:
