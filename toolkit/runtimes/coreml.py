@@ -2,7 +2,8 @@
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -83,25 +84,40 @@ class _CoremlComponent(Component):
         self.inputs, self.outputs, self.states = _infos(entry.inputs), _infos(entry.outputs), _infos(entry.states)
         self._model = model
 
-    def make_state(self) -> Any:
-        return self._model.make_state() if self.states else None
+    def _make_state(self, values: Mapping[str, np.ndarray]) -> Any:
+        with self._faults():
+            state = self._model.make_state()
+            for name, value in values.items():
+                # As float32, which every version of the binding takes; Core ML rounds to the state's dtype.
+                state.write_state(name, np.ascontiguousarray(value, dtype=np.float32))
+        return state
+
+    def _read_state(self, state: Any) -> dict[str, np.ndarray]:
+        with self._faults():
+            values = {name: np.array(state.read_state(name)) for name in self.states}
+        return {name: _declared(value, self.states[name]) for name, value in values.items()}
 
     def _predict(self, inputs: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:
         data = {name: np.ascontiguousarray(value) for name, value in inputs.items()}  # predict changes its dict
-        try:
+        with self._faults():
             outputs = self._model.predict(data, state)
+        return {name: _declared(np.asarray(value), self.outputs.get(name)) for name, value in outputs.items()}
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
         except RuntimeError as error:
             raise RuntimeFault(
                 f"component {self.name} ({self.function}): Core ML: {error}", "Use `--runtime portable` to compare."
             ) from error
-        # Core ML may hand float16 outputs over as float32; any other difference is for the check to refuse.
-        return {name: self._declared(name, np.asarray(value)) for name, value in outputs.items()}
 
-    def _declared(self, name: str, value: np.ndarray) -> np.ndarray:
-        declared = self.outputs.get(name)
-        if declared and declared.dtype == "float16" and value.dtype == np.float32:
-            return value.astype(np.float16)
-        return value
+
+def _declared(value: np.ndarray, info: TensorInfo | None) -> np.ndarray:
+    """Core ML may hand float16 over as float32; any other difference is for the check to refuse."""
+    if info and info.dtype == "float16" and value.dtype == np.float32:
+        return value.astype(np.float16)
+    return value
 
 
 def _infos(tensors: tuple[TensorEntry, ...]) -> dict[str, TensorInfo]:

@@ -1,7 +1,6 @@
 """The eager runtime: the wrapper itself in PyTorch, so that host and wrapper faults show apart from conversion's."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,9 @@ from toolkit.runtimes.base import Component, Runtime, TensorInfo
 
 class EagerRuntime(Runtime):
     """Runs the wrapper modules of an export plan in float32.
+
+    It is the model before any rounding, so states too stay in the dtype of the wrapper's buffers from call to call;
+    only `read_state` and `make_state(values)` pass through the declared dtype.
 
     Args:
         plan: what the model's export module returned for the checkpoint.
@@ -32,6 +34,8 @@ class EagerRuntime(Runtime):
 
 
 class _EagerComponent(Component):
+    """A wrapper; its buffers named in the spec hold one utterance's states during a call, and nothing between calls."""
+
     def __init__(self, spec: ComponentSpec, function: str) -> None:
         self.name, self.function = spec.name, function
         self._spec = spec.function(function)
@@ -40,19 +44,29 @@ class _EagerComponent(Component):
         self.outputs = _infos(self._spec.outputs)
         self.states = _infos(self._spec.states)
 
-    def make_state(self) -> Any:
-        return {t.name: torch.zeros(t.shape) for t in self._spec.states} or None
+    def _make_state(self, values: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        state = {name: torch.zeros_like(self._module.get_buffer(name)) for name in self.states}
+        for name, value in values.items():
+            state[name].copy_(torch.tensor(value))
+        return state
 
-    def _predict(self, inputs: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:
-        buffers = dict(self._module.named_buffers())
-        for name, value in (state or {}).items():
-            buffers[name].copy_(value)
+    def _read_state(self, state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+        with np.errstate(over="ignore"):  # beyond the dtype's range is infinite, which the caller refuses
+            return {name: state[name].numpy().astype(info.dtype) for name, info in self.states.items()}
+
+    def _predict(
+        self, inputs: Mapping[str, np.ndarray], state: dict[str, torch.Tensor] | None
+    ) -> dict[str, np.ndarray]:
+        states = state or {}
+        for name, value in states.items():
+            self._module.get_buffer(name).copy_(value)
         with torch.no_grad():
             result = self._module(*(torch.from_numpy(inputs[t.name].copy()) for t in self._spec.inputs))
-        for name in state or {}:
-            state[name] = buffers[name].clone()
+        for name in states:
+            states[name] = self._module.get_buffer(name).clone()
         values = result if isinstance(result, tuple) else (result,)
-        return {t.name: v.numpy().astype(t.dtype, copy=False) for t, v in zip(self._spec.outputs, values, strict=True)}
+        # Copies: an output may be a view of a buffer, which the next call overwrites.
+        return {t.name: v.numpy().astype(t.dtype) for t, v in zip(self._spec.outputs, values, strict=True)}
 
 
 def _infos(tensors: tuple[Tensor, ...]) -> dict[str, TensorInfo]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import milrun
 from milrun.program import TensorType
+from milrun.state import State
 from toolkit.errors import BundleError, RuntimeFault, UnsupportedError
 from toolkit.runtimes.base import Component, Runtime, TensorInfo
 
@@ -58,10 +58,16 @@ class _PortableComponent(Component):
         self.outputs = {n: _info(t) for n, t in self.model.outputs.items()}
         self.states = {n: _info(t) for n, t in self.model.states.items()}
 
-    def make_state(self) -> Any:
-        return self.model.make_state() if self.states else None
+    def _make_state(self, values: Mapping[str, np.ndarray]) -> State:
+        state = self.model.make_state()
+        for name, value in values.items():
+            state.write_state(name, value)
+        return state
 
-    def _predict(self, inputs: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:
+    def _read_state(self, state: State) -> dict[str, np.ndarray]:
+        return {name: state.read_state(name) for name in self.states}
+
+    def _predict(self, inputs: Mapping[str, np.ndarray], state: State | None) -> dict[str, np.ndarray]:
         try:
             return self.model.predict(inputs, state)
         except milrun.MilrunError as error:

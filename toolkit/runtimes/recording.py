@@ -1,22 +1,51 @@
-"""A runtime that remembers every call: real inputs for the packages stage, and captures."""
+"""A runtime that remembers every call: real inputs for the packages stage, and captures; and calls run again."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from toolkit.runtimes.base import Component, Runtime
+from toolkit.runtimes.base import Component, Runtime, State
+
+# The states of a published decoder are hundreds of MB, and a call keeps them twice.
+STATE_BYTES_KEPT = 1 << 30
 
 
 @dataclass(frozen=True)
 class Call:
-    """One recorded call of a component."""
+    """One recorded call of a component.
+
+    Attributes:
+        component: its name.
+        function: entry point.
+        inputs: name -> array.
+        outputs: name -> array.
+        states_before: name -> array in the declared dtype; empty for a component without states.
+        states_after: likewise, as the call left them.
+    """
 
     component: str
     function: str
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
+    states_before: dict[str, np.ndarray] = field(default_factory=dict)
+    states_after: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def replay(call: Call, runtime: Runtime) -> Call:
+    """The same call, with the same states before it, on another runtime.
+
+    Returns:
+        The call with this runtime's outputs and states after it.
+
+    Raises:
+        RuntimeFault: the runtime's component has other inputs, outputs or states, or yields NaN or infinity.
+    """
+    component = runtime.load(call.component, call.function)
+    state = component.make_state(call.states_before)
+    outputs = component.predict(call.inputs, state)
+    return replace(call, outputs=outputs, states_after=component.read_state(state))
 
 
 class RecordingRuntime(Runtime):
@@ -25,12 +54,14 @@ class RecordingRuntime(Runtime):
     Args:
         inner: the runtime that does the work.
         limit: calls to keep of each (component, function), in order; later ones are passed on only.
+        state_bytes: states to keep of each (component, function); a call whose states would exceed it is passed on
+            only, save the first.
     """
 
-    def __init__(self, inner: Runtime, limit: int = 64) -> None:
+    def __init__(self, inner: Runtime, limit: int = 64, state_bytes: int = STATE_BYTES_KEPT) -> None:
         self.name = inner.name
         self.calls: list[Call] = []
-        self._inner, self._limit = inner, limit
+        self._inner, self._limit, self._state_bytes = inner, limit, state_bytes
         self._loaded: dict[tuple[str, str], Component] = {}
 
     def load(self, component: str, function: str = "main") -> Component:
@@ -40,11 +71,11 @@ class RecordingRuntime(Runtime):
             self._loaded[key] = _Recorded(self._inner.load(component, function), self)
         return self._loaded[key]
 
-    def record(self, call: Call) -> None:
-        """Keep a call unless the limit of its function is reached."""
-        same = sum((c.component, c.function) == (call.component, call.function) for c in self.calls)
-        if same < self._limit:
-            self.calls.append(call)
+    def wants(self, component: Component) -> bool:
+        """Whether another call of this component would be kept."""
+        kept = sum((c.component, c.function) == (component.name, component.function) for c in self.calls)
+        call_bytes = 2 * sum(math.prod(i.shape) * np.dtype(i.dtype).itemsize for i in component.states.values())
+        return kept < self._limit and (kept == 0 or (kept + 1) * call_bytes <= self._state_bytes)
 
 
 class _Recorded(Component):
@@ -53,11 +84,18 @@ class _Recorded(Component):
         self.inputs, self.outputs, self.states = inner.inputs, inner.outputs, inner.states
         self._inner, self._owner = inner, owner
 
-    def make_state(self) -> Any:
-        return self._inner.make_state()
+    def _make_state(self, values: Mapping[str, np.ndarray]) -> State | None:
+        return self._inner.make_state(values or None)
 
-    def _predict(self, inputs: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:
-        outputs = self._inner.predict(inputs, state)
+    def _read_state(self, state: State | None) -> dict[str, np.ndarray]:
+        return self._inner.read_state(state)
+
+    def _predict(self, inputs: Mapping[str, np.ndarray], state: State | None) -> dict[str, np.ndarray]:
+        if not self._owner.wants(self):
+            return self._inner.predict(inputs, state)
         copies = {name: value.copy() for name, value in inputs.items()}
-        self._owner.record(Call(self.name, self.function, copies, outputs))
+        before = self._inner.read_state(state)
+        outputs = self._inner.predict(inputs, state)
+        after = self._inner.read_state(state)
+        self._owner.calls.append(Call(self.name, self.function, copies, outputs, before, after))
         return outputs

@@ -12,6 +12,23 @@ from toolkit.errors import BundleError, RuntimeFault, UnsupportedError
 from toolkit.runtimes.coreml import CoremlRuntime
 
 
+class FakeState:
+    """MLState as coremltools has it: float16 leaves it as float32."""
+
+    def __init__(self):
+        self.values = {"cache": np.zeros((2, 3), np.float32)}
+
+    def read_state(self, name):
+        return self.values[name]
+
+    def write_state(self, name, value):
+        if name not in self.values:
+            raise RuntimeError(f"no state {name}")
+        assert value.dtype == np.float32
+        assert value.flags["C_CONTIGUOUS"]
+        self.values[name] = value
+
+
 class FakeModel:
     """Records how it was made; doubles its input and counts in its state."""
 
@@ -26,7 +43,7 @@ class FakeModel:
         FakeModel.made.append(self)
 
     def make_state(self):
-        return {"cache": 0}
+        return FakeState()
 
     def predict(self, data, state=None):
         assert type(data) is dict, "MLModel takes a dict, no other mapping"
@@ -35,7 +52,7 @@ class FakeModel:
         if not x.any():
             raise RuntimeError("Unable to compute the prediction")
         if state is not None:
-            state["cache"] += 1
+            state.values["cache"] += 1
         return {"y": np.asarray(2 * x, np.float32)}
 
 
@@ -106,13 +123,33 @@ def test_functions_in_packages_of_their_own_have_none(tmp_path):
     assert FakeModel.made[0].function_name is None
 
 
+def stateful(tmp_path, name="cache"):
+    return runtime(tmp_path, (function("main", states=(tensor(name, "float16"),)),), ONE).load("part")
+
+
 def test_state_passes_through(tmp_path):
-    part = runtime(tmp_path, (function("main", states=(tensor("cache", "float16"),)),), ONE).load("part")
-    state = part.make_state()
+    part = stateful(tmp_path)
+    state = part.make_state({"cache": np.full((3, 2), 5, np.float16).T})
     part.predict(X, state)
+    values = part.read_state(state)
     part.predict(X, state)
-    assert state == {"cache": 2}
-    assert runtime(tmp_path, (function("main"),), ONE).load("part").make_state() is None
+    assert values["cache"].dtype == np.float16
+    assert (values["cache"] == 6).all()
+    assert (part.read_state(state)["cache"] == 7).all()
+    assert (part.read_state(part.make_state())["cache"] == 0).all()
+
+
+def test_a_component_without_states_has_none(tmp_path):
+    part = runtime(tmp_path, (function("main"),), ONE).load("part")
+    assert part.make_state() is None
+    assert part.read_state(None) == {}
+    with pytest.raises(RuntimeFault, match="keeps no states and was given one"):
+        part.predict(X, stateful(tmp_path).make_state())
+
+
+def test_a_state_that_core_ml_refuses_is_a_fault(tmp_path):
+    with pytest.raises(RuntimeFault, match="Core ML: no state other"):
+        stateful(tmp_path, "other").make_state({"other": np.zeros((2, 3), np.float16)})
 
 
 def test_inputs_are_neither_changed_nor_need_be_contiguous(tmp_path):
