@@ -14,9 +14,11 @@ import torch
 
 from milrun.package import SCOPES, read_scopes, write_scopes
 from toolkit.bundle.manifest import Precision
+from toolkit.errors import RuntimeFault, ToolkitError
 from toolkit.export.quiet import coremltools, quiet
 from toolkit.export.spec import ComponentSpec, FunctionSpec, Tensor
 
+# Multifunction packages and states both came with them.
 MULTIFUNCTION_TARGETS = frozenset({"iOS18", "macOS15"})
 _NUMPY = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
 
@@ -39,7 +41,16 @@ def export_component(
 
     Returns:
         Package file name -> our function name -> name of the function in the file.
+
+    Raises:
+        ToolkitError: the component keeps states, and the target has none.
+        RuntimeFault: a wrapper writes a buffer that is not declared as a state.
     """
+    if target not in MULTIFUNCTION_TARGETS and any(function.states for function in spec.functions):
+        raise ToolkitError(
+            f"{spec.name} keeps states, which {target} does not have",
+            f"Give --target one of {', '.join(sorted(MULTIFUNCTION_TARGETS))}.",
+        )
     if len(spec.functions) == 1:
         file = f"{spec.name}.mlpackage"
         _save(convert_function(spec, spec.functions[0], precision, target), folder / file)
@@ -69,7 +80,11 @@ def _export_separately(
 
 
 def convert_function(spec: ComponentSpec, function: FunctionSpec, precision: Precision, target: str) -> Any:
-    """Trace and convert one function; returns coremltools' MLModel with every name and description set."""
+    """Trace and convert one function; returns coremltools' MLModel with every name and description set.
+
+    A state is a registered buffer of the wrapper, of the same name and shape, that `forward` writes in place. Core ML's
+    states are float16: coremltools casts where the package computes in float32.
+    """
     ct = coremltools()
     module = spec.build(function.name).eval()
     traced = trace(module, function)
@@ -94,11 +109,23 @@ def trace(module: torch.nn.Module, function: FunctionSpec) -> Any:
 
     Tracing warns where Python reads a tensor's value; our wrappers compute with Python integers that never change at a
     fixed shape, and the tests that every input influences an output would catch a folded one.
+
+    Raises:
+        RuntimeFault: the module writes a buffer that is not declared as a state.
     """
     example = tuple(_example(t) for t in function.inputs)
+    undeclared = {n: b for n, b in module.named_buffers() if n not in {t.name for t in function.states}}
+    versions = {name: buffer._version for name, buffer in undeclared.items()}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+    if written := sorted(name for name, buffer in undeclared.items() if buffer._version != versions[name]):
+        # The package would hold the buffer as a constant and lose the write at the end of each call.
+        raise RuntimeFault(
+            f"the wrapper of {function.name} writes its buffers {', '.join(written)}, which are no states",
+            "Declare them as states in the model's export.py.",
+        )
+    return traced
 
 
 def _example(tensor: Tensor) -> torch.Tensor:
@@ -128,6 +155,9 @@ def _describe(model: Any, spec: ComponentSpec, function: FunctionSpec) -> None:
         model.input_description[tensor.name] = tensor.meaning
     for tensor in function.outputs:
         model.output_description[tensor.name] = tensor.meaning
+    meanings = {tensor.name: tensor.meaning for tensor in function.states}
+    for feature in model._spec.description.state:  # coremltools 9.0 has no `state_description`
+        feature.shortDescription = meanings[feature.name]
 
 
 def _scopes(model: Any) -> dict[str, str]:

@@ -12,10 +12,10 @@ from toolkit.bundle.manifest import FunctionEntry, Precision, TensorEntry
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of a component.
+    """An input, output or state of a component.
 
     Attributes:
-        name: ours, never the tracer's.
+        name: ours, never the tracer's; a state's is that of the wrapper's registered buffer.
         shape: fixed shape.
         dtype: `float32` or `int32`; `float16` for states.
         meaning: what it holds, with its unit; becomes the description in the package.
@@ -60,7 +60,7 @@ FP16_GATE = Gate(35.0, 0.03, 0.999, "float16 package: every op rounds to 11 bits
 
 @dataclass(frozen=True)
 class FunctionSpec:
-    """One entry point: a module and its fixed shapes."""
+    """One entry point: a module and its fixed shapes; functions of one component may keep the same states."""
 
     name: str
     inputs: tuple[Tensor, ...]
