@@ -12,7 +12,7 @@ from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_ca
 from toolkit.parity.subject import Clip, ClipStream, Subject
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import RuntimeChoice, open_runtime, resolve
-from toolkit.runtimes.recording import Call
+from toolkit.runtimes.recording import Call, replay
 
 
 def open_subject(
@@ -77,15 +77,13 @@ def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: An
 
 
 def _device(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
-    """Core ML against the portable runtime on the same recorded inputs."""
+    """Core ML against the portable runtime on the same recorded inputs and states."""
     if platform.system() != "Darwin":
         raise SkipStage(f"Core ML runs on macOS only, this is {platform.system()}")
     if subject.packages is None:
         raise SkipStage("the eager runtime is under test, it runs no packages")
     portable, device = subject.packages, open_runtime("coreml", subject.bundle, subject.model)
-    kept = [c for c in calls if c.component in subject.precision]
-    outputs = [portable.load(c.component, c.function).predict(c.inputs) for c in kept]
-    replayed = [Call(c.component, c.function, c.inputs, o) for c, o in zip(kept, outputs, strict=True)]
+    replayed = [replay(call, portable) for call in calls if call.component in subject.precision]
     hook = reference.decision_logits
     for parity in compare_packages(subject.plan, replayed, device, portable, subject.precision, hook):
         ladder.add_row("device", parity.row())

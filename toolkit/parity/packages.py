@@ -4,6 +4,9 @@ Integer outputs (token ids, durations) are decisions. A float32 package may turn
 only where the eager wrapper itself was near a tie: its margin is at most twice the largest error that the package shows
 on the very logits that the decision was taken from (`toolkit.parity.margins`). Those logits are an output with its own
 gate, so that a damaged package cannot excuse itself. Excused flips are counted and shown, never silent.
+
+States are compared after each call, on what the call wrote on either side: the rest is what both were given, and a
+cache that is mostly empty or old would hide one wrong row.
 """
 
 import math
@@ -17,7 +20,7 @@ from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import ParityEntry, Precision
 from toolkit.corpora.open import open_corpus
 from toolkit.errors import BundleError, RuntimeFault
-from toolkit.export.spec import ExportPlan
+from toolkit.export.spec import ExportPlan, FunctionSpec
 from toolkit.export.spec import Gate as PackageGate
 from toolkit.model import ModelInfo
 from toolkit.parity.gates import Gate, gate_from_package_gate
@@ -28,7 +31,7 @@ from toolkit.parity.subject import Clip
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import open_runtime
-from toolkit.runtimes.recording import Call, RecordingRuntime
+from toolkit.runtimes.recording import Call, RecordingRuntime, replay
 
 DecisionLogits = Callable[[Call, Runtime], Mapping[str, np.ndarray]]
 """For a recorded call: integer output -> the logits it was taken from, as a runtime computes them from its inputs."""
@@ -38,18 +41,21 @@ DecisionLogits = Callable[[Call, Runtime], Mapping[str, np.ndarray]]
 CLIPS_EXERCISED = 3
 CALLS_KEPT = 64
 
+# What the row of a state begins with.
+_STATE = "state "
+
 # An output of a single number (a probability) has no spread of its own: its calls are pooled into one array.
 _POOLED_ELEMENTS = 1
 
 
 @dataclass(frozen=True)
 class OutputParity:
-    """One output of one function of one package against its eager wrapper, worst of all calls.
+    """One output or state of one function of one package against its eager wrapper, worst of all calls.
 
     Attributes:
         component: package.
         function: entry point.
-        output: its name.
+        output: its name; `state NAME` for a state.
         calls: how many were compared.
         metrics: the worst of each figure.
         near_ties: flips that were excused.
@@ -149,7 +155,7 @@ def compare_packages(
 
     Args:
         plan: declares the components, their functions and gates.
-        calls: from `record_calls`; their outputs are the reference.
+        calls: from `record_calls`; their outputs and states after the call are the reference.
         runtime: runs the saved packages.
         eager: the wrappers; asked again only where a decision differs.
         precision: of each package; only components named here are compared.
@@ -157,7 +163,8 @@ def compare_packages(
         on_call: called once a replayed call.
 
     Returns:
-        One entry an output. A function that was never called is a failed entry, so that no package passes unseen.
+        One entry an output and a state. A function that was never called is a failed entry, and so is a state that no
+        call changed, so that no package passes unseen.
     """
     replay = _Replay(plan, runtime, eager, precision, decision_logits, on_call)
     ordered = sorted(calls, key=lambda call: (call.component, call.function))
@@ -181,24 +188,33 @@ class _Replay:
     on_call: Callable[[], None]
 
     def function(self, component: str, function: str, calls: Sequence[Call]) -> Iterator[OutputParity]:
-        """Every output of one function."""
-        declared = self.plan.component(component).function(function).outputs
-        fault, outputs = "", []
+        """Every output and state of one function."""
+        declared = self.plan.component(component).function(function)
+        fault, replayed = "", []
         try:
-            outputs = [self._run(call) for call in calls]
+            replayed = [self._run(call) for call in calls]
         except RuntimeFault as error:
             fault = str(error)
         if not calls:
             fault = "never called on real audio"
-        for tensor in declared:
-            gate = self._gate(component, integer=tensor.dtype == "int32")
-            blank = OutputParity(component, function, tensor.name, len(calls), None, 0, gate, fault)
-            yield blank if fault else self._output(blank, calls, outputs)
+        for blank in self._blanks(component, declared, len(calls)):
+            if fault:
+                yield replace(blank, fault=fault)
+            elif blank.output.startswith(_STATE):
+                yield _state(blank, calls, replayed)
+            else:
+                yield self._output(blank, calls, [call.outputs for call in replayed])
 
-    def _run(self, call: Call) -> dict[str, np.ndarray]:
-        outputs = self.runtime.load(call.component, call.function).predict(call.inputs)
+    def _blanks(self, component: str, function: FunctionSpec, calls: int) -> Iterator[OutputParity]:
+        names = {t.name: t.dtype for t in function.outputs} | {_STATE + t.name: t.dtype for t in function.states}
+        for name, dtype in names.items():
+            gate = self._gate(component, integer=dtype == "int32")
+            yield OutputParity(component, function.name, name, calls, None, 0, gate)
+
+    def _run(self, call: Call) -> Call:
+        replayed = replay(call, self.runtime)
         self.on_call()
-        return outputs
+        return replayed
 
     def _gate(self, component: str, *, integer: bool) -> Gate:
         gate: PackageGate = self.plan.component(component).gates[self.precision[component]]
@@ -234,6 +250,19 @@ class _Replay:
         noise = float(np.abs(theirs - ours).max())
         rows = theirs.reshape(flipped.size, -1)[flipped.ravel()]  # [decisions, candidates]
         return sum(is_near_tie(top_two(row).margin, noise) for row in rows)
+
+
+def _state(blank: OutputParity, calls: Sequence[Call], replayed: Sequence[Call]) -> OutputParity:
+    name = blank.output.removeprefix(_STATE)
+    if not any((call.states_after[name] != call.states_before[name]).any() for call in calls):
+        return replace(blank, fault="never written")
+    pairs = []
+    for call, again in zip(calls, replayed, strict=True):
+        before, ours, theirs = call.states_before[name], call.states_after[name], again.states_after[name]
+        written = (ours != before) | (theirs != before)
+        if written.any():
+            pairs.append((ours[written], theirs[written]))
+    return replace(blank, metrics=_measure(pairs))
 
 
 def _measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Metrics:

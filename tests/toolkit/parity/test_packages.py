@@ -35,9 +35,6 @@ class FakeComponent(Component):
         }[name]
         self.states = {}
 
-    def make_state(self):
-        return None
-
     def _predict(self, inputs, state):
         logits = (inputs["x"] + self._owner.error).astype(np.float32)
         return {"logits": logits} if self.name == "joint" else {"token": logits.argmax(1).astype(np.int32)}
