@@ -1,9 +1,10 @@
-"""Words: error rates of two transcripts, and how far their boundaries lie apart."""
+"""Words and characters: error rates of two transcripts, and how far the boundaries of their words lie apart."""
 
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Literal
 
 import jiwer
 
@@ -12,6 +13,10 @@ from toolkit.decoding.transcript import Word
 NORMALISER = "lower case, punctuation and symbols removed, whitespace collapsed"
 _APOSTROPHES = "'\u2019"
 _REMOVED = frozenset("PS")  # Unicode categories of punctuation and symbols
+
+ErrorRate = Literal["WER", "CER"]
+# Languages without blanks between words have no WER; in Korean their place is a matter of taste, so both are usual.
+_ERROR_RATES: dict[str, tuple[ErrorRate, ...]] = {"zh": ("CER",), "ja": ("CER",), "ko": ("WER", "CER")}
 
 
 def normalise(text: str) -> str:
@@ -26,11 +31,38 @@ def word_error_percent(truths: Sequence[str], texts: Sequence[str]) -> float:
     Raises:
         ValueError: no utterance has a transcript.
     """
+    spoken, heard = _normalised(truths, texts)
+    return 100 * float(jiwer.wer(spoken, heard))
+
+
+def character_error_percent(truths: Sequence[str], texts: Sequence[str]) -> float:
+    """CER over a corpus, in percent, after `normalise` and without blanks; those without a transcript are left out.
+
+    Raises:
+        ValueError: no utterance has a transcript.
+    """
+    spoken, heard = _normalised(truths, texts)
+    return 100 * float(jiwer.cer([_unspaced(text) for text in spoken], [_unspaced(text) for text in heard]))
+
+
+def error_rates(language: str | None) -> tuple[ErrorRate, ...]:
+    """The rates to show for a language, by its code, the usual one first; WER for one that is not known.
+
+    CER for Chinese and Japanese, WER and CER for Korean.
+    """
+    return _ERROR_RATES.get(language or "", ("WER",))
+
+
+def _normalised(truths: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
     pairs = [(normalise(a), normalise(b)) for a, b in zip(truths, texts, strict=True)]
     pairs = [pair for pair in pairs if pair[0]]
     if not pairs:
         raise ValueError("no utterance has a transcript")
-    return 100 * float(jiwer.wer([a for a, _ in pairs], [b for _, b in pairs]))
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def _unspaced(text: str) -> str:
+    return text.replace(" ", "")
 
 
 @dataclass(frozen=True)
