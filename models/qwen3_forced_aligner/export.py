@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import safetensors.numpy
 import torch
@@ -21,6 +22,7 @@ from wrappers import qwen3_forced_aligner as wrappers
 from wrappers.qwen3 import QUERY_BLOCK
 
 HEAD_POSITIONS = 128  # marked positions that one call of the head classifies
+CHUNK_MEL_FRAMES = 100
 CONV_STRIDES = 3  # convolutions of stride 2
 MARKERS_PER_WORD = 2
 
@@ -89,9 +91,12 @@ def sequence_lengths(text: str) -> list[int]:
     """Parse `512,1024,2048`.
 
     Raises:
-        typer.BadParameter: not numbers between 32 and 65536, or over 1024 and no multiple of it.
+        typer.BadParameter: not whole numbers between 32 and 65536, or over 1024 and no multiple of it.
     """
-    lengths = sorted({int(n) for n in _numbers(text, "--sequence-lengths", 32, 65536)})
+    numbers = _numbers(text, "--sequence-lengths", 32, 65536)
+    if broken := [n for n in numbers if not n.is_integer()]:
+        raise typer.BadParameter(f"--sequence-lengths wants whole numbers, {broken[0]:g} is none")
+    lengths = sorted({int(n) for n in numbers})
     if odd := [n for n in lengths if n > QUERY_BLOCK and n % QUERY_BLOCK]:
         raise typer.BadParameter(f"--sequence-lengths over {QUERY_BLOCK} must be multiples of it, {odd[0]} is not")
     return lengths
@@ -121,9 +126,13 @@ def _check(config: Any) -> None:
         raise CheckpointError(f"rotary embeddings of type '{kind}'", "Only the default type is covered so far.")
     if "sliding_attention" in text.layer_types:
         raise CheckpointError("the decoder has sliding-window layers", "Only full causal attention is covered so far.")
-    if conv_frames(2 * audio.n_window) != conv_frames(100) or audio.n_window_infer % (2 * audio.n_window):
-        # The class's own count of frames has the 13 of a chunk of 100 written into it.
-        raise CheckpointError(f"chunks of {2 * audio.n_window} mel frames", "Only chunks of 100 are covered.")
+    if 2 * audio.n_window != CHUNK_MEL_FRAMES:
+        # The class's own count of frames has the 13 of a chunk of 100 written into it, the processor the 100.
+        step = f"Only chunks of {CHUNK_MEL_FRAMES} are covered."
+        raise CheckpointError(f"the audio encoder has chunks of {2 * audio.n_window} mel frames", step)
+    if audio.n_window_infer < CHUNK_MEL_FRAMES or audio.n_window_infer % CHUNK_MEL_FRAMES:
+        step = f"Only whole chunks of {CHUNK_MEL_FRAMES} are covered."
+        raise CheckpointError(f"the audio encoder has windows of {audio.n_window_infer} mel frames", step)
 
 
 def _audio_functions(config: Any, seconds: list[float], *, full: bool) -> list[dict[str, Any]]:
@@ -275,7 +284,14 @@ def _prompt(processor: Any, config: Any) -> dict[str, Any]:
     """
     words = ["one", "two", "three"]
     silence = np.zeros(processor.feature_extractor.sampling_rate, np.float32)
-    inputs, _ = processor.prepare_forced_aligner_inputs(audio=silence, transcript=" ".join(words))
+    refusal = CheckpointError(
+        "the chat template does not put every word before two time markers, behind the audio",
+        "Give a checkpoint of the forced aligner, with its processor.",
+    )
+    try:
+        inputs, _ = processor.prepare_forced_aligner_inputs(audio=silence, transcript=" ".join(words))
+    except (ValueError, jinja2.TemplateError) as error:
+        raise refusal from error
     ids = inputs["input_ids"][0].tolist()
     audio, marker = config.audio_token_id, config.timestamp_token_id
     pieces = [processor.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
@@ -284,10 +300,7 @@ def _prompt(processor: Any, config: Any) -> dict[str, Any]:
     starts = [k for k in range(end, len(ids)) if ids[k : k + len(spoken)] == spoken]
     first = ids.index(audio) if audio in ids else 0
     if not starts or set(ids[first:end]) != {audio}:
-        raise CheckpointError(
-            "the chat template does not put every word before two time markers, behind the audio",
-            "Give a checkpoint of the forced aligner, with its processor.",
-        )
+        raise refusal
     return {
         "before_audio": ids[:first],
         "after_audio": ids[end : starts[0]],

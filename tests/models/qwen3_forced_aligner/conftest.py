@@ -25,6 +25,14 @@ def small(checkpoints):
 
 
 @pytest.fixture(scope="session")
+def long_classes(tmp_path_factory):
+    """A checkpoint whose classes reach 400 s, with windows of 8 s."""
+    folder = tmp_path_factory.mktemp("long")
+    save_tiny_checkpoint(folder, audio={"n_window_infer": 800}, labels=5000)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def converted(small, tmp_path_factory):
     """A float16 bundle with both encoders and three audio lengths; not to be changed."""
     request = ConvertRequest(

@@ -1,4 +1,4 @@
-"""What the forced aligner's tests run on: real audio of any length, texts, the stock class, bundles without packages."""
+"""What the aligner's tests run on: real audio of any length, texts, the stock class, bundles without packages."""
 
 import itertools
 from dataclasses import dataclass
