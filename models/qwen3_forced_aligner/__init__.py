@@ -13,8 +13,8 @@ MODEL = ModelInfo(
     aliases=("qwen3-aligner", "forced-aligner"),
     options={
         "convert": (
-            ModelOption("audio_seconds", str, "8,40,304", "Fixed audio lengths of the encoder, in seconds."),
-            ModelOption("sequence_lengths", str, "512,1024,2048,4096,8192", "Fixed lengths of the prompt, in tokens."),
+            ModelOption("audio_seconds", str, "auto", "Fixed audio lengths in seconds; auto is 8,40,304 as far as needed."),
+            ModelOption("sequence_lengths", str, "auto", "Fixed prompt lengths; auto is 512 to 8192 as far as needed."),
             ModelOption(
                 "encoder",
                 str,

@@ -25,6 +25,9 @@ HEAD_POSITIONS = 128  # marked positions that one call of the head classifies
 CHUNK_MEL_FRAMES = 100
 CONV_STRIDES = 3  # convolutions of stride 2
 MARKERS_PER_WORD = 2
+AUDIO_SECONDS = (8, 40, 304)
+SEQUENCE_LENGTHS = (512, 1024, 2048, 4096, 8192)
+TOKENS_PER_S = 13 + 5 * (MARKERS_PER_WORD + 3)  # audio frames, and five words a second of three tokens each
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -46,19 +49,15 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     processor = AutoProcessor.from_pretrained(checkpoint)
     _check(model.config)
     full = options["audio_attention"] == "full"
-    windows = _audio_functions(model.config, audio_seconds(str(options["audio_seconds"])), full=full)
-    lengths = sequence_lengths(str(options["sequence_lengths"]))
+    reach_s = model.config.num_labels * processor.timestamp_segment_time / 1000
+    windows = _audio_functions(model.config, audio_seconds(str(options["audio_seconds"]), reach_s), full=full)
+    lengths = sequence_lengths(str(options["sequence_lengths"]), reach_s)
     sequences = [{"function": f"tokens_{n}", "tokens": n} for n in lengths]
     return ExportPlan(
         components=(*_encoders(model, windows, str(options["encoder"]), full=full), *_decoder(model, sequences)),
         host=_host(model, processor, windows, sequences, full=full),
         assets=_assets(processor),
-        options={
-            "audio_seconds": ",".join(f"{w['seconds']:g}" for w in windows),
-            "sequence_lengths": ",".join(str(n) for n in lengths),
-            "encoder": options["encoder"],
-            "audio_attention": options["audio_attention"],
-        },
+        options={k: options[k] for k in ("audio_seconds", "sequence_lengths", "encoder", "audio_attention")},
     )
 
 
@@ -78,21 +77,33 @@ def load_model(checkpoint: Path) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def audio_seconds(text: str) -> list[float]:
-    """Parse `8,40,304`.
+def audio_seconds(text: str, reach_s: float) -> list[float]:
+    """Parse `8,40,304`, or choose.
+
+    Args:
+        text: the option; `auto` is `AUDIO_SECONDS` up to the first that holds what the time classes reach.
+        reach_s: that, in seconds.
 
     Raises:
         typer.BadParameter: not numbers between 1 and 3600.
     """
+    if text == "auto":
+        return [float(s) for s in _as_far_as(AUDIO_SECONDS, reach_s)]
     return sorted({float(n) for n in _numbers(text, "--audio-seconds", 1, 3600)})
 
 
-def sequence_lengths(text: str) -> list[int]:
-    """Parse `512,1024,2048`.
+def sequence_lengths(text: str, reach_s: float) -> list[int]:
+    """Parse `512,1024,2048`, or choose.
+
+    Args:
+        text: the option; `auto` is `SEQUENCE_LENGTHS` up to the first that holds fast speech of `reach_s`.
+        reach_s: what the time classes reach, in seconds.
 
     Raises:
         typer.BadParameter: not whole numbers between 32 and 65536, or over 1024 and no multiple of it.
     """
+    if text == "auto":
+        return _as_far_as(SEQUENCE_LENGTHS, reach_s * TOKENS_PER_S)
     numbers = _numbers(text, "--sequence-lengths", 32, 65536)
     if broken := [n for n in numbers if not n.is_integer()]:
         raise typer.BadParameter(f"--sequence-lengths wants whole numbers, {broken[0]:g} is none")
@@ -107,6 +118,11 @@ def conv_frames(mel_frames: int) -> int:
     for _ in range(CONV_STRIDES):
         mel_frames = (mel_frames - 1) // 2 + 1
     return mel_frames
+
+
+def _as_far_as(lengths: tuple[int, ...], needed: float) -> list[int]:
+    """The lengths up to the first that holds what is needed."""
+    return [n for n, shorter in zip(lengths, (0, *lengths), strict=False) if shorter < needed]
 
 
 def _numbers(text: str, option: str, low: int, high: int) -> list[float]:

@@ -126,10 +126,12 @@ def _component_lines(component: dict[str, Any]) -> list[str]:
             for t in function[side]:
                 lines.append(f"    {side[:-1]:7}{t['name']:18}{t['dtype']:9}{t['shape']!s:18}{t['meaning']}")
     for row in component.get("parity", ()):
-        psnr = "exact" if row["psnr_db"] is None else f"{row['psnr_db']:.1f} dB"
+        compared = row["max_abs"] is not None
+        psnr = f"{row['psnr_db']:.1f} dB" if row["psnr_db"] is not None else "exact" if row["max_abs"] == 0 else "none"
+        errors = f"max abs {row['max_abs']:.2e}, rel L2 {row['rel_l2'] or 0:.2e}, " if compared else "not compared, "
         verdict = "passed" if row["passed"] else "FAILED"
         lines.append(
-            f"  parity {row['function']}: {row['output']}: max abs {row['max_abs']:.2e}, rel L2 {row['rel_l2']:.2e}, "
+            f"  parity {row['function']}: {row['output']}: {errors}"
             f"PSNR {psnr}, {row['mismatches']} integers differ, {row['calls']} calls: {verdict} ({row['gate']})"
         )
     return lines

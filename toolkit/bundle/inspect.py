@@ -49,7 +49,7 @@ def _precision(program: Program) -> str:
     counts: Counter[str] = Counter()
     for function in program.functions.values():
         for operation in function.block.walk():
-            if operation.type in ("const", "cast"):
+            if operation.type in ("const", "cast", "read_state"):
                 continue
             for _, declared in operation.outputs:
                 if isinstance(declared, TensorType) and declared.dtype in _FLOAT_BITS:

@@ -35,11 +35,11 @@ class ParityEntry(_Entry):
     function: str
     output: str
     calls: int
-    max_abs: float
-    mean_abs: float
-    rel_l2: float
-    psnr_db: float | None  # None: equal to the last bit
-    cosine: float
+    max_abs: float | None  # None: could not be compared, or not finite
+    mean_abs: float | None
+    rel_l2: float | None
+    psnr_db: float | None  # None: equal to the last bit, or as above
+    cosine: float | None
     non_finite: int
     mismatches: int = 0  # integer outputs: elements that differ
     gate: str

@@ -87,21 +87,26 @@ class OutputParity:
     def entry(self) -> ParityEntry:
         """The form the manifest keeps."""
         row = self.row()
-        m = self.metrics or Metrics(0, math.inf, math.inf, math.inf, -math.inf, 0.0)
+        m = self.metrics or Metrics(0, math.nan, math.nan, math.nan, math.nan, math.nan)
         return ParityEntry(
             function=self.function,
             output=self.output,
             calls=self.calls,
-            max_abs=m.max_abs,
-            mean_abs=m.mean_abs,
-            rel_l2=m.rel_l2,
-            psnr_db=None if m.psnr_db == math.inf else m.psnr_db,
-            cosine=m.cosine,
+            max_abs=_finite(m.max_abs),
+            mean_abs=_finite(m.mean_abs),
+            rel_l2=_finite(m.rel_l2),
+            psnr_db=_finite(m.psnr_db),
+            cosine=_finite(m.cosine),
             non_finite=m.non_finite,
             mismatches=m.mismatches,
             gate=f"{self.gate}: {self.gate.reason}" + (f"; {row.note}" if row.note else ""),
             passed=row.status is Status.PASSED,
         )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def record_calls(plan: ExportPlan, bundle: Bundle, model: ModelInfo, clips: Sequence[Clip]) -> list[Call]:

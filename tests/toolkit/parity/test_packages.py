@@ -1,5 +1,7 @@
 """The packages stage on fakes: a joint with logits, and a decision component that takes their argmax."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -146,3 +148,10 @@ def test_a_missing_output_is_a_failed_row():
 def test_recording_rejects_faulty_inputs():
     with pytest.raises(RuntimeFault):
         RecordingRuntime(FakeRuntime()).load("joint").predict({"x": np.zeros((1, 4), np.float32)})
+
+
+def test_what_could_not_be_compared_is_written_to_the_manifest_without_numbers():
+    entry = compare(FakeRuntime(), [])["joint"].entry()
+    assert not entry.passed
+    assert entry.max_abs is entry.rel_l2 is entry.psnr_db is None
+    json.dumps(entry.model_dump(mode="json"), allow_nan=False)
