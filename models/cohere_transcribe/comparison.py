@@ -1,0 +1,224 @@
+"""The ladder of Cohere Transcribe: what is held against what, and within which gates."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.cohere_transcribe.decoders import COMPONENTS, DECODERS, DecoderForm
+from models.cohere_transcribe.pipeline import Heard, Pipeline
+from models.cohere_transcribe.reference import Reference, ReferencePiece, decoder_forms
+from toolkit.decoding.transcript import join_segments
+from toolkit.parity.flips import Flips
+from toolkit.parity.gates import Gate
+from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.packages import CLIPS_EXERCISED
+from toolkit.parity.subject import Clip, Subject
+from toolkit.parity.words import NORMALISER, ErrorRate, character_error_percent, error_rates, word_error_percent
+from toolkit.runtimes.base import Runtime
+
+FEATURES = Gate(
+    "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent",
+    at_most={"max_abs": 1e-3, "rel_l2": 1e-4},
+)
+EXACT = Gate("counts, ids and places have no tolerance", at_most={"mismatches": 0})
+WRAPPERS = Gate(
+    "the same weights in float32 by other operations: only the order of sums differs",
+    at_most={"rel_l2": 1e-4},
+    at_least={"psnr_db": 80, "cosine": 0.99999},
+)
+STATEFUL = Gate(
+    "as above, but the prompt's keys and values pass into a float16 state: they are rounded once",
+    at_most={"rel_l2": 2e-3},
+    at_least={"psnr_db": 60, "cosine": 0.9999},
+    measured="PSNR 82 dB, rel. L2 2.4e-4 on a random checkpoint",
+)
+LOGITS = {
+    "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
+    "fp16": Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}),
+}
+ERRORS = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"delta_points": 0.10})
+
+
+@dataclass
+class _Form:
+    """What one form of the decoder did over all clips."""
+
+    pipeline: Pipeline
+    forced: Flips = field(default_factory=Flips)
+    free: Flips = field(default_factory=Flips)
+    texts: list[str] = field(default_factory=list)
+
+
+class Comparison:
+    """Runs all clips through reference and port and fills the ladder.
+
+    Args:
+        subject: bundle, runtimes and clips; its options `decoder` and `language` choose the form, and the language of
+            clips that do not say theirs.
+        ladder: to fill.
+        reference: of the same checkpoint.
+    """
+
+    def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
+        self._subject, self._ladder, self._reference = subject, ladder, reference
+        chosen = subject.options.get("decoder", "all")
+        held = [form for form, name in COMPONENTS.items() if name in subject.precision]
+        forms = [form for form in held if chosen in ("all", form)]
+        if not forms:
+            raise SkipStage(f"the bundle has no {chosen} decoder")
+        self._forms = {form: _Form(self._pipeline(subject.runtime, form)) for form in forms}
+        self._first = self._forms[forms[0]].pipeline
+        self._wrapped = {form: self._pipeline(subject.eager, form) for form in decoder_forms(subject.plan)}
+        self._languages: list[str] = []
+        self._truths: list[str] = []
+        self._references: list[str] = []
+
+    def run(self) -> None:
+        """All clips, then what is counted over all of them."""
+        for clip in self._subject.clips:
+            self._clip(clip)
+        for name, form in self._forms.items():
+            if form.forced.decisions:
+                self._ladder.add_row("decode", form.forced.row(f"teacher-forced tokens, {name}"))
+                self._ladder.add_row("decode", form.free.row(f"free-running tokens, {name}"))
+        with self._ladder.attempt("task", "error rates"):
+            self._finish_task()
+
+    def _pipeline(self, runtime: Runtime, form: DecoderForm) -> Pipeline:
+        bundle = self._subject.bundle
+        if runtime is self._subject.eager:
+            bundle = bundle.with_components(c.name for c in self._subject.plan.components)
+        return Pipeline(bundle, runtime, decoder=form, dither=False)
+
+    def _clip(self, clip: Clip) -> None:
+        language = clip.language or str(self._subject.options.get("language", "en"))
+        for form in self._forms.values():
+            form.pipeline.language = language
+        cuts = self._first.cuts(clip.audio)
+        features = [self._first.features(clip.audio[cut]) for cut in cuts]  # refuses audio too short for either side
+        run = self._reference.run(clip.audio, language)
+        self._ladder.add("features", "pieces", np.array([len(run.pieces)]), np.array([len(cuts)]), EXACT)
+        if len(run.pieces) != len(cuts):
+            note = f"{clip.id}: cut into {len(cuts)} pieces, by the reference into {len(run.pieces)}"
+            self._ladder.add_row("decode", Row("pieces", Status.SKIPPED, note=note))
+            return
+        for (mel, length), piece in zip(features, run.pieces, strict=True):
+            self._ladder.add("features", "mel", piece.mel[: piece.length], mel[:length], FEATURES)
+            self._ladder.add("features", "length", np.array([piece.length]), np.array([length]), EXACT)
+            with self._ladder.attempt("wrappers", clip.id):
+                self._wrappers(piece)
+        for name, form in self._forms.items():
+            texts = []
+            with self._ladder.attempt("decode", f"{clip.id}, {name}"):
+                for index, ((mel, length), piece) in enumerate(zip(features, run.pieces, strict=True)):
+                    texts.append(self._decode(name, form, f"{clip.id}, piece {index}", (mel, length), piece))
+            form.texts.append(join_segments(texts, language))
+        self._languages.append(language)
+        self._truths.append(clip.text)
+        self._references.append(run.text)
+
+    def _wrappers(self, piece: ReferencePiece) -> None:
+        """Each component, fed with the reference's own tensors; after the first clips one encoder length only."""
+        add, eager, n = self._ladder.add, self._subject.eager, len(piece.frames)
+        functions = sorted(self._subject.plan.component("encoder").functions, key=lambda f: f.inputs[0].shape[1])
+        fitting = [f for f in functions if f.inputs[0].shape[1] >= piece.length]
+        for function in fitting if self._subject.clips.count <= CLIPS_EXERCISED else fitting[:1]:
+            padded = np.zeros(function.inputs[0].shape, np.float32)
+            padded[0, : piece.length] = piece.mel[: piece.length]
+            outputs = eager.load("encoder", function.name).predict(
+                {"mel": padded, "length": np.array([piece.length], np.int32)}
+            )
+            name = f"encoder {function.name}"
+            add("wrappers", f"{name}: encoder", piece.frames, outputs["encoder"][0, :n], WRAPPERS)
+            add("wrappers", f"{name}: encoder_length", np.array([n], np.int32), outputs["encoder_length"], EXACT)
+        keys_values = eager.load("cross_kv").predict({"encoder": self._padded(piece.frames[None], 1)})
+        for kind in ("key", "value"):
+            theirs = getattr(piece, f"cross_{kind}")
+            add("wrappers", f"cross_kv: cross_{kind}", theirs, keys_values[f"cross_{kind}"][:, :, :n], WRAPPERS)
+        for form, pipeline in self._wrapped.items():
+            heard = self._heard_by_reference(piece)
+            logits = self._forced(pipeline, heard, piece)
+            gate = STATEFUL if form == "stateful" else WRAPPERS
+            add("wrappers", f"{COMPONENTS[form]}: logits", self._shown(piece.logits), logits, gate)
+
+    def _decode(
+        self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
+    ) -> str:
+        """The whole chain on its own: along the reference's tokens, then free; returns the text of the free run."""
+        heard = form.pipeline.hear(*features)
+        prompt = np.array(form.pipeline.prompt)
+        self._ladder.add("decode", "prompt", piece.prompt, prompt, EXACT)
+        logits = self._forced(form.pipeline, heard, piece)
+        theirs = self._shown(piece.logits)
+        self._ladder.add("decode", f"teacher-forced logits, {name}", theirs, logits, LOGITS[self._precision])
+        noise = float(np.abs(theirs - logits).max())
+        form.forced.decisions += len(theirs)
+        for step in np.flatnonzero(theirs.argmax(1) != logits.argmax(1)):
+            form.forced.add(f"{where}, step {step}", theirs[step], int(logits[step].argmax()), noise)
+        decoded = form.pipeline.decode(heard)
+        form.free.decisions += len(piece.tokens)
+        ours = [choice.token_id for choice in decoded.choices]
+        # After the first divergence the paths are different utterances.
+        parted = next((i for i, (a, b) in enumerate(zip(ours, piece.tokens, strict=False)) if a != b), None)
+        if parted is not None:
+            form.free.add(f"{where}, step {parted}", theirs[parted], ours[parted], noise)
+        elif len(ours) != len(piece.tokens):
+            form.free.add_unexplained(f"{where}: {len(ours)} tokens where the reference has {len(piece.tokens)}")
+        return form.pipeline.segment(decoded, slice(0, 0)).text
+
+    def _forced(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
+        """Logits [U, V] along the reference's tokens."""
+        decoder = DECODERS[pipeline.decoder_form](pipeline.runtime, heard.inputs(), pipeline.host.cache_tokens)
+        rows = [decoder.prefill(piece.prompt.astype(np.int32))]
+        rows += [decoder.step(int(token)) for token in piece.tokens[:-1]]
+        return np.stack(rows)
+
+    def _heard_by_reference(self, piece: ReferencePiece) -> Heard:
+        length = np.array([len(piece.frames)], np.int32)
+        cross = (self._padded(piece.cross_key, 2), self._padded(piece.cross_value, 2))
+        return Heard(self._padded(piece.frames[None], 1), length, *cross)
+
+    def _padded(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """Zeros behind, up to the decoder's length of the audio."""
+        frames = max(w.encoder_frames for w in self._first.host.encoder_windows)
+        widths = [(0, frames - n if k == axis else 0) for k, n in enumerate(values.shape)]
+        return np.pad(values, widths)
+
+    def _shown(self, logits: np.ndarray) -> np.ndarray:
+        """The reference's logits as the bundle's head gives them."""
+        if self._first.host.head == "raw":
+            return logits
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+    def _finish_task(self) -> None:
+        by_language: dict[str, list[int]] = defaultdict(list)
+        for index, language in enumerate(self._languages):
+            if self._truths[index]:
+                by_language[language].append(index)
+        if not by_language:
+            raise SkipStage("no clip with a transcript was decoded")
+        for language, indices in by_language.items():
+            for name, form in self._forms.items():
+                for measure in error_rates(language):
+                    self._ladder.add_row("task", self._error_row(language, name, form, measure, indices))
+
+    def _error_row(self, language: str, name: str, form: _Form, measure: ErrorRate, indices: list[int]) -> Row:
+        truths, theirs, ours = ([texts[i] for i in indices] for texts in (self._truths, self._references, form.texts))
+        percent = word_error_percent if measure == "WER" else character_error_percent
+        our_error, their_error = percent(truths, ours), percent(truths, theirs)
+        metrics = {
+            "clips": len(indices),
+            "error_percent": our_error,
+            "reference_error_percent": their_error,
+            "delta_points": our_error - their_error,
+        }
+        figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
+        headline = f"{language}, {name}: {figures}, over {len(indices)} clips ({NORMALISER})"
+        return row_from_metrics(f"{language}: {measure}, {name}", metrics, ERRORS, headline=headline)
+
+    @property
+    def _precision(self) -> str:
+        half = self._subject.runtime.name != "eager" and "fp16" in self._subject.precision.values()
+        return "fp16" if half else "fp32"
