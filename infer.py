@@ -11,7 +11,7 @@ import typer
 
 from models import all_models, find_model
 from toolkit.cli import demo_bundle, progress, run, step_reporter
-from toolkit.decoding.formats import ONE_FILE_FORMATS, Format, Result, render, zero_length_words
+from toolkit.decoding.formats import ONE_FILE_FORMATS, WORD_TIME_FORMATS, Format, Result, render, zero_length_words
 from toolkit.errors import AudioError, ToolkitError
 from toolkit.model import ModelInfo, Task
 from toolkit.model_options import resolve_options, with_model_options
@@ -69,6 +69,8 @@ def infer(
         raise typer.BadParameter("stdin (-) can be read once only")
     if form in ONE_FILE_FORMATS and len(audio) > 1:
         raise typer.BadParameter(f"--format {form} holds one file, {len(audio)} are given")
+    if form in WORD_TIME_FORMATS and not chosen.word_times:
+        raise typer.BadParameter(f"--format {form} needs the time of every word, {chosen.id} has txt and json only")
     for source in audio:
         check_source(source)
     if output:

@@ -41,6 +41,7 @@ class ModelInfo:
         default_checkpoint: hub id.
         summary: one line for `convert list`.
         components: what the default options of `convert` make.
+        word_times: whether its transcripts tell when each word is said; subtitles need that.
         aliases: other names.
         options: options that the model adds, by command.
     """
@@ -52,6 +53,7 @@ class ModelInfo:
     default_checkpoint: str
     summary: str
     components: tuple[str, ...] = ()
+    word_times: bool = True
     aliases: tuple[str, ...] = ()
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ MODEL = ModelInfo(
     aliases=("qwen3-aligner", "forced-aligner"),
     options={
         "convert": (
-            ModelOption("audio_seconds", str, "auto", "Fixed audio lengths in seconds; auto is 8,40,304 as far as needed."),
+            ModelOption("audio_seconds", str, "auto", "Fixed audio lengths in s; auto is 8,40,304 as far as needed."),
             ModelOption("sequence_lengths", str, "auto", "Fixed prompt lengths; auto is 512 to 8192 as far as needed."),
             ModelOption(
                 "encoder",

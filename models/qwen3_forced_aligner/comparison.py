@@ -62,9 +62,8 @@ class Comparison:
         self._pipeline = Pipeline(subject.bundle, subject.runtime)
         self._host = self._pipeline.host
         # Both encoders are shown side by side; the one that the bundle lacks runs as its wrapper.
-        self._eager = EagerRuntime(
-            export.plan(subject.checkpoint.folder, {**subject.bundle.manifest.options, "encoder": "both"})
-        )
+        self._plan = export.plan(subject.checkpoint.folder, {**subject.bundle.manifest.options, "encoder": "both"})
+        self._eager = EagerRuntime(self._plan)
         self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
         self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
         self._reference_from_truth: list[float] = []
@@ -81,8 +80,7 @@ class Comparison:
         if set(components) <= names:
             pipeline = Pipeline(self._subject.bundle, self._subject.runtime, encoder=form)
             return _Form(pipeline, self._subject.runtime.name)
-        both = export.plan(self._subject.checkpoint.folder, {**self._subject.bundle.manifest.options, "encoder": form})
-        whole = self._subject.bundle.with_components(c.name for c in both.components)
+        whole = self._subject.bundle.with_components(c.name for c in self._plan.components)
         return _Form(Pipeline(whole, _Mixed(self._subject.runtime, self._eager, components), encoder=form), "eager")
 
     def _clip(self, clip: Clip) -> None:
