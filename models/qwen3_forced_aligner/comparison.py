@@ -12,7 +12,7 @@ from toolkit.decoding.transcript import Word
 from toolkit.errors import ToolkitError
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.ladder import Ladder, Row, Status, row_from_metrics
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import Boundaries, boundary_shifts
 from toolkit.runtimes.base import Component, Runtime
@@ -86,6 +86,8 @@ class Comparison:
     def _clip(self, clip: Clip) -> None:
         try:  # first, since it refuses what the reference would silently place
             words = self._pipeline.words(clip.text, None, len(clip.audio) / self._host.sample_rate)
+            for form in self._forms.values():
+                form.pipeline.check_room(len(clip.audio), words)
         except ToolkitError as error:
             self._ladder.add_row("decode", Row(clip.id, Status.SKIPPED, note=error.message))
             return
@@ -161,8 +163,8 @@ class Comparison:
         label = f"{name} encoder" + ("" if form.runtime == self._subject.runtime.name else f" ({form.runtime} wrapper)")
         lossy = name == "monolithic" and self._host.audio_attention == "full"
         if not form.from_reference:
-            with self._ladder.attempt("task", label):
-                raise SkipStage("no clip was aligned")
+            self._ladder.add_row("task", Row(label, Status.SKIPPED, note="no clip was aligned"))
+            return
         if not lossy:
             self._ladder.add_row("decode", form.flips.row(f"classes at the markers, {label}"))
         note = "one window at a time: attention across windows is lost" if lossy else ""

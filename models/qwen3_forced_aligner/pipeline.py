@@ -160,14 +160,25 @@ class Pipeline:
             RuntimeFault: a component failed.
         """
         duration_s = len(audio) / self.sample_rate
-        if duration_s > self.longest_s:
-            raise AudioError(
-                f"{duration_s:.1f} s of audio, and this bundle places words in the first {self.longest_s:g} s only",
-                "Cut the audio, and its text, at a pause.",
-            )
         name = language_from_name(language, self.host.languages) if language else None
         words = self.words(text, name, duration_s)
+        self.check_room(len(audio), words)
         return Transcript(text.strip(), duration_s, self.timed(words, self.marks(audio, words, progress)), (), name)
+
+    def check_room(self, samples: int, words: Sequence[str]) -> None:
+        """Refuse, before any work, what the bundle has no room for.
+
+        Raises:
+            AudioError: the audio is longer than the time classes reach, or than the longest encoder that must see all.
+            ToolkitError: audio and words are longer than the longest prompt.
+        """
+        if samples > self.longest_s * self.sample_rate:
+            raise AudioError(
+                f"{samples / self.sample_rate:.1f} s of audio, and this bundle places words in the first "
+                f"{self.longest_s:g} s only",
+                "Cut the audio, and its text, at a pause.",
+            )
+        self._sequence(len(self.prompt(words, self._frames(self.host.mel.frames(samples))).ids))
 
     def words(self, text: str, language: str | None, duration_s: float) -> list[str]:
         """The words that get a time: `text` split for a language (its full name), without punctuation.
@@ -188,12 +199,13 @@ class Pipeline:
     def marks(self, audio: np.ndarray, words: Sequence[str], progress: Progress | None = None) -> Marks:
         """The whole chain: the head's answer at every marker of the words, two of each.
 
-        Raises:
-            ToolkitError: audio and words are longer than the longest prompt.
+        Args:
+            audio: [samples], float32, at `sample_rate`.
+            words: of `words`; `check_room` lets them and the audio pass.
+            progress: called with (encoder calls done, calls in all).
         """
         mel, length = self.features(audio)
         prompt = self.prompt(words, self._frames(length))
-        self._sequence(len(prompt.ids))  # refuses before the encoder works
         frames = self.encode(mel, length, progress=progress)
         return self.classify(self.prefill(self.embed(prompt, frames))[prompt.markers])
 

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from models.parakeet_tdt import MODEL, export
+from tests.models.ladder import damaged_packages, exchanged, ladder_over, rows
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, DEMO, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
-from toolkit.parity.engine import run_ladder
 from toolkit.parity.ladder import Status
-from toolkit.parity.subject import Clip, ClipStream, Subject
-from toolkit.runtimes.eager import EagerRuntime
+from toolkit.parity.subject import Clip
 from wrappers import parakeet_tdt as wrappers
 
 COMPONENTS = ("encoder", "prediction", "joint", "joint_decision", "decoder_step")
@@ -27,29 +26,13 @@ def demo():
     return plan, clips
 
 
-def run(demo, tmp_path, *, host=None, component=None, packages=False, runtime=None, clips=None, checkpoint=None):
+def run(demo, tmp_path, *, host=None, component=None, clips=None, checkpoint=None, **options):
     """The ladder over the demo, with a host constant, a wrapper or a runtime exchanged."""
     plan, demo_clips = demo
-    if component:
-        name, build = component
-        components = tuple(replace(c, build=build) if c.name == name else c for c in plan.components)
-        plan = replace(plan, components=components)
-    eager = EagerRuntime(plan)
-    subject = Subject(
-        model=MODEL,
-        bundle=host_bundle(tmp_path, plan.host | (host or {}), COMPONENTS),
-        checkpoint=checkpoint or resolve_checkpoint(MODEL, "demo"),
-        plan=plan,
-        eager=eager,
-        runtime=runtime or eager,
-        packages=(runtime or eager) if packages else None,
-        clips=ClipStream(clips or demo_clips, 2),
-    )
-    return run_ladder(subject, {})
-
-
-def rows(result, stage):
-    return {row.output: row for s in result.stages if s.name == stage for row in s.rows}
+    plan = exchanged(plan, *component) if component else plan
+    bundle = host_bundle(tmp_path, plan.host | (host or {}), COMPONENTS)
+    checkpoint = checkpoint or resolve_checkpoint(MODEL, "demo")
+    return ladder_over(MODEL, plan, bundle, checkpoint, clips or demo_clips, **options)
 
 
 def test_all_is_well(demo, tmp_path):
@@ -137,26 +120,9 @@ def test_wrong_frame_rate_blames_task(demo, tmp_path):
     assert "word boundaries" in result.verdict
 
 
-class Damaged(torch.nn.Module):
-    """A component whose first output is scaled: what a damaged weight file looks like from outside."""
-
-    def __init__(self, inner, scale):
-        super().__init__()
-        self.inner, self.scale = inner, scale
-
-    def forward(self, *inputs):
-        first, *rest = self.inner(*inputs)
-        return first * self.scale, *rest
-
-
 @pytest.mark.parametrize(("name", "scale"), [("encoder", 1.1), ("joint", float("nan")), ("prediction", 0.9)])
 def test_damaged_packages_blame_packages(demo, tmp_path, name, scale):
-    plan = demo[0]
-    good = plan.component(name)
-    damaged = replace(good, build=lambda function: Damaged(good.build(function), scale))
-    packages = EagerRuntime(replace(plan, components=tuple(damaged if c.name == name else c for c in plan.components)))
-    packages.name = "portable"
-    result = run(demo, tmp_path, packages=True, runtime=packages)
+    result = run(demo, tmp_path, packages=True, runtime=damaged_packages(demo[0], name, scale))
     assert result.blame == "packages"
     assert name in result.verdict
 
