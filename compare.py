@@ -31,7 +31,10 @@ def compare(
     ] = None,
     dataset: Annotated[
         str,
-        typer.Option(help="demo, librispeech (test-clean, streamed), or a folder: audio beside .txt, or a .jsonl."),
+        typer.Option(
+            help="demo, librispeech or fleurs:LANGUAGE (streamed; all is every language), "
+            "or a folder: audio beside .txt, or a .jsonl."
+        ),
     ] = "demo",
     runtime: Annotated[
         Literal["auto", "coreml", "portable", "eager"],
@@ -112,7 +115,7 @@ def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar
     from toolkit.parity.subject import Clip
 
     task = bar.add_task(f"compare {model.id}", total=num_files)
-    for example in open_corpus(dataset, num_files):
+    for example in open_corpus(dataset, num_files, model.demo_clips):
         bar.update(task, description=f"compare {model.id}: {example.id}")
         yield Clip.from_example(example, rate)
         bar.advance(task)

@@ -42,6 +42,7 @@ class ModelInfo:
         summary: one line for `convert list`.
         components: what the default options of `convert` make.
         word_times: whether its transcripts tell when each word is said; subtitles need that.
+        demo_clips: folders below demo/clips that suit its demo checkpoint.
         aliases: other names.
         options: options that the model adds, by command.
     """
@@ -54,6 +55,7 @@ class ModelInfo:
     summary: str
     components: tuple[str, ...] = ()
     word_times: bool = True
+    demo_clips: tuple[str, ...] = (".",)
     aliases: tuple[str, ...] = ()
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
 

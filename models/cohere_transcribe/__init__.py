@@ -39,7 +39,8 @@ MODEL = ModelInfo(
             ModelOption(
                 "decoder", str, "all", "Which form of the decoder.", ("all", "stateful", "external", "stateless")
             ),
-            ModelOption("language", str, "en", "Of clips that do not say theirs; all is every language of FLEURS."),
+            ModelOption("language", str, "all", "Only clips of this language, and those that do not say theirs."),
+            ModelOption("resume", str, "", "File that keeps each clip's texts; a run that broke off goes on."),
         ),
     },
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.cohere_transcribe.decoders import COMPONENTS, DECODERS, DecoderForm
+from models.cohere_transcribe.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Heard, Pipeline
 from models.cohere_transcribe.reference import Reference, ReferencePiece, decoder_forms
 from toolkit.decoding.transcript import join_segments
@@ -47,7 +48,6 @@ class _Form:
     pipeline: Pipeline
     forced: Flips = field(default_factory=Flips)
     free: Flips = field(default_factory=Flips)
-    texts: list[str] = field(default_factory=list)
 
 
 class Comparison:
@@ -70,18 +70,24 @@ class Comparison:
         self._forms = {form: _Form(self._pipeline(subject.runtime, form)) for form in forms}
         self._first = self._forms[forms[0]].pipeline
         self._wrapped = {form: self._pipeline(subject.eager, form) for form in decoder_forms(subject.plan)}
-        self._languages: list[str] = []
-        self._truths: list[str] = []
-        self._references: list[str] = []
+        self._only = str(subject.options.get("language", "all"))
+        self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
+        self._resumed = 0
+        self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
     def run(self) -> None:
         """All clips, then what is counted over all of them."""
         for clip in self._subject.clips:
-            self._clip(clip)
+            language = clip.language or (self._only if self._only != "all" else "en")
+            if self._only in ("all", language):
+                self._clip(clip, language)
         for name, form in self._forms.items():
             if form.forced.decisions:
                 self._ladder.add_row("decode", form.forced.row(f"teacher-forced tokens, {name}"))
                 self._ladder.add_row("decode", form.free.row(f"free-running tokens, {name}"))
+        for stage in ("features", "wrappers", "decode") if self._resumed else ():
+            note = "ran in the run that broke off; its texts count below"
+            self._ladder.add_row(stage, Row(f"{self._resumed} clips resumed", Status.SKIPPED, note=note))
         with self._ladder.attempt("task", "error rates"):
             self._finish_task()
 
@@ -91,8 +97,11 @@ class Comparison:
             bundle = bundle.with_components(c.name for c in self._subject.plan.components)
         return Pipeline(bundle, runtime, decoder=form, dither=False)
 
-    def _clip(self, clip: Clip) -> None:
-        language = clip.language or str(self._subject.options.get("language", "en"))
+    def _clip(self, clip: Clip, language: str) -> None:
+        if (kept := self._kept.get(clip.id)) and set(self._forms) <= set(kept.ours):
+            self._resumed += 1
+            self._count(kept)
+            return
         for form in self._forms.values():
             form.pipeline.language = language
         cuts = self._first.cuts(clip.audio)
@@ -108,15 +117,16 @@ class Comparison:
             self._ladder.add("features", "length", np.array([piece.length]), np.array([length]), EXACT)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(piece)
+        ours: dict[str, str] = {}
         for name, form in self._forms.items():
             texts = []
             with self._ladder.attempt("decode", f"{clip.id}, {name}"):
                 for index, ((mel, length), piece) in enumerate(zip(features, run.pieces, strict=True)):
                     texts.append(self._decode(name, form, f"{clip.id}, piece {index}", (mel, length), piece))
-            form.texts.append(join_segments(texts, language))
-        self._languages.append(language)
-        self._truths.append(clip.text)
-        self._references.append(run.text)
+            ours[name] = join_segments(texts, language)
+        texts_of_clip = ClipTexts(clip.id, language, clip.text, run.text, ours)
+        self._kept.add(texts_of_clip)
+        self._count(texts_of_clip)
 
     def _wrappers(self, piece: ReferencePiece) -> None:
         """Each component, fed with the reference's own tensors; after the first clips one encoder length only."""
@@ -192,30 +202,31 @@ class Comparison:
         shifted = logits - logits.max(axis=-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
-    def _finish_task(self) -> None:
-        by_language: dict[str, list[int]] = defaultdict(list)
-        for index, language in enumerate(self._languages):
-            if self._truths[index]:
-                by_language[language].append(index)
-        if not by_language:
-            raise SkipStage("no clip with a transcript was decoded")
-        for language, indices in by_language.items():
-            for name, form in self._forms.items():
-                for measure in error_rates(language):
-                    self._ladder.add_row("task", self._error_row(language, name, form, measure, indices))
+    def _count(self, texts: ClipTexts) -> None:
+        if texts.truth:
+            self._by_language[texts.language].append(texts)
 
-    def _error_row(self, language: str, name: str, form: _Form, measure: ErrorRate, indices: list[int]) -> Row:
-        truths, theirs, ours = ([texts[i] for i in indices] for texts in (self._truths, self._references, form.texts))
+    def _finish_task(self) -> None:
+        if not self._by_language:
+            raise SkipStage("no clip with a transcript was decoded")
+        for language, clips in self._by_language.items():
+            for name in self._forms:
+                for measure in error_rates(language):
+                    self._ladder.add_row("task", self._error_row(language, name, measure, clips))
+
+    def _error_row(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Row:
+        truths, theirs = [c.truth for c in clips], [c.reference for c in clips]
+        ours = [c.ours[name] for c in clips]
         percent = word_error_percent if measure == "WER" else character_error_percent
         our_error, their_error = percent(truths, ours), percent(truths, theirs)
         metrics = {
-            "clips": len(indices),
+            "clips": len(clips),
             "error_percent": our_error,
             "reference_error_percent": their_error,
             "delta_points": our_error - their_error,
         }
         figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
-        headline = f"{language}, {name}: {figures}, over {len(indices)} clips ({NORMALISER})"
+        headline = f"{language}, {name}: {figures}, over {len(clips)} clips ({NORMALISER})"
         return row_from_metrics(f"{language}: {measure}, {name}", metrics, ERRORS, headline=headline)
 
     @property

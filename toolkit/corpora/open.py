@@ -1,44 +1,52 @@
 """From the name of a data set to its first N utterances."""
 
 import sys
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from toolkit.corpora.example import Example
+from toolkit.corpora.fleurs import fleurs_examples
 from toolkit.corpora.folder import folder_examples
 from toolkit.corpora.librispeech import librispeech_examples
 from toolkit.errors import ToolkitError
 
+_NEXT_STEP = "Give --dataset demo, librispeech, fleurs:LANGUAGE or a folder."
 DEMO_CLIPS = Path(__file__).resolve().parents[2] / "demo" / "clips"
 
 
-def open_corpus(name: str, num_files: int | None = None) -> Iterator[Example]:
+def open_corpus(name: str, num_files: int | None = None, demo: Sequence[str] = (".",)) -> Iterator[Example]:
     """The first utterances of a corpus, lazily, in its stable order. Fewer than asked for is said on stderr.
 
     Args:
-        name: `demo`, `librispeech`, or a folder.
-        num_files: how many; all of them when left out.
+        name: `demo`, `librispeech`, `fleurs:LANGUAGE`, `fleurs:all`, or a folder.
+        num_files: how many, of FLEURS in each language; all of them when left out.
+        demo: folders of the demo clips, taken in turn.
 
     Raises:
         ToolkitError: no such corpus, or none of it can be used.
     """
     count = 0
-    for example in islice(_examples(name), num_files):
+    corpus, _, language = name.partition(":")
+    if corpus == "fleurs":
+        yield from fleurs_examples(language or "all", num_files)
+        return
+    for example in islice(_examples(name, demo), num_files):
         count += 1
         yield example
     if count == 0:
-        raise ToolkitError(f"{name} holds no utterances", "Give --dataset demo, librispeech or a folder.")
+        raise ToolkitError(f"{name} holds no utterances", _NEXT_STEP)
     if num_files is not None and count < num_files:
         print(f"{name} holds {count} utterances, fewer than the {num_files} asked for", file=sys.stderr)  # noqa: T201
 
 
-def _examples(name: str) -> Iterator[Example]:
+def _examples(name: str, demo: Sequence[str]) -> Iterator[Example]:
     if name == "librispeech":
         return librispeech_examples()
     if name == "demo":
-        return folder_examples(DEMO_CLIPS)
+        in_turn = zip_longest(*(folder_examples(DEMO_CLIPS / folder) for folder in demo))
+        return (example for examples in in_turn for example in examples if example is not None)
     folder = Path(name)
     if not folder.exists():
-        raise ToolkitError(f"no data set '{name}'", "Give --dataset demo, librispeech or a folder.")
+        raise ToolkitError(f"no data set '{name}'", _NEXT_STEP)
     return folder_examples(folder)

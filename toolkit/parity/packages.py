@@ -138,7 +138,7 @@ def measure_bundle(
         Component -> an entry for each output of each of its functions.
     """
     rate = int(plan.host["sample_rate"])
-    clips = [Clip.from_example(example, rate) for example in open_corpus("demo", CLIPS_EXERCISED)]
+    clips = [Clip.from_example(example, rate) for example in open_corpus("demo", CLIPS_EXERCISED, model.demo_clips)]
     calls = [c for c in record_calls(plan, bundle, model, clips) if c.component in components]
     precision = {c.name: c.precision for c in bundle.manifest.components if c.name in components}
     packages = open_runtime("portable", bundle, model)

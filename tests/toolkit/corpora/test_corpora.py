@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from toolkit.corpora import librispeech
+from toolkit.corpora import fleurs, hub
 from toolkit.corpora.example import Example, WordTime
 from toolkit.corpora.folder import folder_examples
 from toolkit.corpora.librispeech import librispeech_examples
@@ -94,23 +94,25 @@ def test_samples_are_mixed_and_resampled():
     assert abs(float(mono[400:1200].mean()) - 0.5) < 1e-3
 
 
-@pytest.fixture
-def librispeech_folder(tmp_path):
-    """A data set in LibriSpeech's columns, as parquet in the layout that `datasets` finds by itself."""
-    rows = []
-    for number in range(3):
+def hub_folder(folder, configs):
+    """A data set as parquet, in the layout that `datasets` finds by itself; configuration -> its rows of text."""
+    header = "---\nconfigs:\n"
+    for config, rows in configs.items():
         stream = io.BytesIO()
         soundfile.write(stream, np.sin(np.arange(1600) * 0.2), 16000, format="FLAC")
-        rows.append(
-            {"id": f"1-2-{number}", "text": f"HELLO {number}", "audio": {"bytes": stream.getvalue(), "path": ""}}
+        audio = {"bytes": stream.getvalue(), "path": ""}
+        (folder / config).mkdir()
+        datasets.Dataset.from_list([row | {"audio": audio} for row in rows]).to_parquet(
+            folder / config / "test-0.parquet"
         )
-    (tmp_path / "clean").mkdir()
-    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "clean" / "test-0000.parquet")
-    header = (
-        "---\nconfigs:\n- config_name: clean\n  data_files:\n  - split: test\n    path: clean/test-*.parquet\n---\n"
-    )
-    (tmp_path / "README.md").write_text(header)
-    return tmp_path
+        header += f"- config_name: {config}\n  data_files:\n  - split: test\n    path: {config}/test-*.parquet\n"
+    (folder / "README.md").write_text(header + "---\n")
+    return folder
+
+
+@pytest.fixture
+def librispeech_folder(tmp_path):
+    return hub_folder(tmp_path, {"clean": [{"id": f"1-2-{n}", "text": f"HELLO {n}"} for n in range(3)]})
 
 
 def test_librispeech_streams_from_a_local_stand_in(librispeech_folder):
@@ -120,12 +122,36 @@ def test_librispeech_streams_from_a_local_stand_in(librispeech_folder):
 
 
 def test_librispeech_without_a_network_is_one_clear_line(monkeypatch):
-    def refuse(source):
+    def refuse(*where):
         raise ConnectionError("unreachable")
 
-    monkeypatch.setattr(librispeech, "_rows", refuse)
+    monkeypatch.setattr(hub, "load", refuse)
     with pytest.raises(ToolkitError, match=r"cannot stream LibriSpeech test-clean \(ConnectionError\)"):
         list(open_corpus("librispeech", 1))
+
+
+def test_fleurs_streams_a_language_or_all_of_them(tmp_path):
+    rows = {
+        config: [{"id": 7, "raw_transcription": f"{code} {n}", "transcription": "plain"} for n in range(3)]
+        for code, config in fleurs.CONFIGS.items()
+    }
+    folder = str(hub_folder(tmp_path, rows))
+    german = list(fleurs.fleurs_examples("de", 2, folder))
+    assert [(e.id, e.text, e.language) for e in german] == [("de-0000-7", "de 0", "de"), ("de-0001-7", "de 1", "de")]
+    every = list(fleurs.fleurs_examples("all", 1, folder))
+    assert [e.language for e in every] == list(fleurs.CONFIGS)
+    assert every[0].samples(16000).shape == (1600,)
+
+
+def test_fleurs_names_the_languages_it_has():
+    with pytest.raises(ToolkitError, match=r"ar, de, el, .* not 'xx'"):
+        list(open_corpus("fleurs:xx", 1))
+
+
+def test_demo_folders_are_taken_in_turn():
+    names = [e.id for e in open_corpus("demo", 4, (".", "other"))]
+    first, other = [e.id for e in open_corpus("demo", 2)], [e.id for e in open_corpus("demo", 2, ("other",))]
+    assert names == [first[0], other[0], first[1], other[1]]
 
 
 def test_transcript_that_is_no_utf8(folder):

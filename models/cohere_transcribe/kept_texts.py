@@ -1,0 +1,72 @@
+"""What a long comparison has decoded so far, in a file: a run that broke off goes on from there."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from toolkit.bundle.checksums import sha256_of_json
+from toolkit.bundle.manifest import Manifest
+from toolkit.errors import OutputError, ToolkitError
+
+
+@dataclass(frozen=True)
+class ClipTexts:
+    """One clip: its transcript, the reference's text, and ours by form of the decoder."""
+
+    id: str
+    language: str
+    truth: str
+    reference: str
+    ours: dict[str, str]
+
+
+class KeptTexts:
+    """A JSON Lines file: the bundle it belongs to, then a line a clip. Without a path nothing is kept.
+
+    Args:
+        path: of the file; it need not exist; empty is none.
+        manifest: of the bundle under test.
+
+    Raises:
+        ToolkitError: the file is another bundle's, or no such file at all.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: str, manifest: Manifest) -> None:
+        self._path = Path(path) if path else None
+        self._clips: dict[str, ClipTexts] = {}
+        self._bundle = sha256_of_json([p.sha256 for c in manifest.components for p in c.packages])
+        if self._path is None:
+            return
+        if self._path.exists():
+            self._read(self._path)
+        else:
+            self._append({"bundle": self._bundle})
+
+    def get(self, clip_id: str) -> ClipTexts | None:
+        """What is kept of a clip."""
+        return self._clips.get(clip_id)
+
+    def add(self, clip: ClipTexts) -> None:
+        """Keep a clip, at once: the next one may not be reached."""
+        if self._path is not None:
+            self._append(asdict(clip))
+
+    def _read(self, path: Path) -> None:
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            bundle, self._clips = lines[0]["bundle"], {line["id"]: ClipTexts(**line) for line in lines[1:]}
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ToolkitError(f"--resume {path} is no file of an earlier run", "Name a new file.") from error
+        if bundle != self._bundle:
+            raise ToolkitError(f"--resume {path} is of a run of another bundle", "Name a new file.")
+
+    def _append(self, line: dict[str, object]) -> None:
+        assert self._path is not None
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"--resume {self._path} cannot be written: {error.strerror}", "Name a file elsewhere."
+            ) from error
