@@ -64,7 +64,7 @@ def train(options: argparse.Namespace) -> None:
     while done < 1:
         examples = next(source)
         done = (time.monotonic() - began) / 60 / options.minutes
-        utterances.reach = min(1.0, done / GROWTH)
+        utterances.reach = 1.0 if options.grown else min(1.0, done / GROWTH)
         augmenter.strength = EASY + (HARD - EASY) * utterances.reach
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(options.rate, done, RISE / 3 if options.start else RISE)
@@ -98,7 +98,12 @@ def write(
     averaged.load_state_dict(average.weights)
     models.save(averaged, processor, options.out)
     torch.save(helpers.state_dict(), options.out / "helpers.pt")  # for --start; not part of the checkpoint
-    facts |= {"seed": options.seed, "peak_learning_rate": options.rate, "help_weight": options.help_weight}
+    facts |= {
+        "seed": options.seed,
+        "peak_learning_rate": options.rate,
+        "help_weight": options.help_weight,
+        "grown": options.grown,
+    }
     facts |= {"parameters": sum(p.numel() for p in averaged.parameters())}
     facts |= {"common_share": options.common_share if options.common else 0.0}
     if options.start:
@@ -115,6 +120,7 @@ def main() -> None:
     parser.add_argument("--common-share", type=float, default=0.4, help="how many of the draws are common English")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint to write")
     parser.add_argument("--start", type=Path, help="a training's folder to go on from")
+    parser.add_argument("--grown", action="store_true", help="utterances of full length from the first step on")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long; the schedule follows the clock")
     parser.add_argument("--help-weight", type=float, default=1.0, help="of the helper losses in the first half")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
