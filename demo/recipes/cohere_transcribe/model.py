@@ -1,5 +1,6 @@
-"""The small CohereAsrForConditionalGeneration, its tokenizer and its processor, shaped like the published checkpoint."""
+"""The small CohereAsrForConditionalGeneration, its tokenizer and processor, shaped like the published checkpoint."""
 
+import json
 import math
 import random
 from pathlib import Path
@@ -44,7 +45,7 @@ SPECIALS = (
     *(f"<|{language}|>" for language in LANGUAGES),
 )
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-PIECES = 97  # of the text, "▁" and single letters included
+PIECES = 129  # of the text, "▁" and single letters included
 TOKENS = len(SPECIALS) + len(BYTES) + PIECES
 GUARD = 2.0**-24  # what the extractor adds before its logarithm
 POSITIONS = 256
@@ -88,8 +89,7 @@ def make_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
 
 
 def _merges(tokenizer: Tokenizer) -> list[list[str]]:
-    import json
-
+    """Return the merges of a trained tokenizer, which only its JSON tells."""
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     return [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
 
