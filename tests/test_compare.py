@@ -12,6 +12,7 @@ import soundfile
 import compare
 from models import find_model
 from models.parakeet_tdt import MODEL
+from tests.commands import command_runner
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.export.convert import ConvertRequest, convert, prepare
 from toolkit.model import ModelInfo, ModelOption
@@ -28,15 +29,7 @@ def bundle(tmp_path_factory):
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command; (exit code, stdout, stderr)."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            compare.main()
-        captured = capsys.readouterr()
-        return leaving.value.code, captured.out, captured.err
-
-    return command
+    return command_runner(compare, monkeypatch, capsys)
 
 
 def test_compare_prints_stages_wer_and_verdict(run, bundle, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 import convert as command
 from models.parakeet_tdt import MODEL
+from tests.commands import command_runner
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.bundle.bundle import open_bundle
 from toolkit.bundle.writer import Staging, writing_to
@@ -34,15 +35,7 @@ def checkpoint(tmp_path_factory):
 def run(monkeypatch, capsys, tmp_path):
     """Run the command in this process, in an empty folder: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            command.main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return call
+    return command_runner(command, monkeypatch, capsys)
 
 
 def convert_tiny(run, checkpoint, *more):

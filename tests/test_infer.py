@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import soundfile
 from transformers import ParakeetForTDT
 
 import infer as command
+from tests.commands import command_runner
 from tests.models.parakeet_tdt.host import ReferenceRuntime, host_bundle, host_constants
 from tests.models.parakeet_tdt.tiny import DEMO
 
@@ -35,15 +35,7 @@ def run(model, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: bundle)
     monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: ReferenceRuntime(model, host))
     capsys.readouterr()
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["infer", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            command.main()
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return call
+    return command_runner(command, monkeypatch, capsys)
 
 
 def written(path, samples, **options):

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 from transformers.utils import logging
 
-from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline
+from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline, Prompt
 from toolkit.bundle.bundle import Bundle
 from toolkit.decoding.transcript import Word
 from toolkit.export.spec import ExportPlan
@@ -134,7 +134,8 @@ class _Watch:
 def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
     """Run the host side in every form on real audio, so that each function of each component is called.
 
-    The shortest function of a kind sees every clip; each of the others a clip, and clips in a row until it is full.
+    The shortest function of a kind that fits sees every clip; each one a clip, and clips in a row until it is full.
+    Clips are cut where a prompt has no room for them.
 
     Args:
         plan: names the components and their functions.
@@ -149,14 +150,25 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
         audio = [pipeline.encode(mel, length) for mel, length in mels]
         if pipeline.encoder_form == "split":
             _fill_audio(plan, pipeline, mels)
-    prompts = [pipeline.prompt(clip.text.split(), len(rows)) for clip, rows in zip(clips, audio, strict=True)]
-    for prompt, rows in zip(prompts, audio, strict=True):
-        pipeline.classify(pipeline.prefill(pipeline.embed(prompt, rows))[prompt.markers])
-    for function in plan.component("decoder_prefill").functions[1:]:
-        embeddings = pipeline.embed(prompts[0], audio[0], function=function.name)
-        rows = embeddings[: len(prompts[0].ids)]
-        full = np.tile(rows, (-(-len(embeddings) // len(rows)), 1))[: len(embeddings)]
+    texts = [clip.text.split() for clip in clips]
+    longest = max(sequence.tokens for sequence in pipeline.host.sequences)
+    for words, rows in zip(texts, audio, strict=True):
+        prompt, kept = _fitting(pipeline, words, rows, longest)
+        pipeline.classify(pipeline.prefill(pipeline.embed(prompt, kept))[prompt.markers])
+    for sequence in pipeline.host.sequences:
+        prompt, kept = _fitting(pipeline, texts[0], audio[0], sequence.tokens)
+        rows = pipeline.embed(prompt, kept, function=sequence.function)[: len(prompt.ids)]
+        full = np.tile(rows, (-(-sequence.tokens // len(rows)), 1))[: sequence.tokens]
         pipeline.prefill(np.ascontiguousarray(full))
+
+
+def _fitting(pipeline: Pipeline, words: list[str], audio: np.ndarray, room: int) -> tuple[Prompt, np.ndarray]:
+    """The prompt of a clip and its audio, both cut where they take more than `room` tokens."""
+    if len(pipeline.prompt(words, len(audio)).ids) > room:
+        audio = audio[: room // 2]
+    while len(words) > 1 and len(pipeline.prompt(words, len(audio)).ids) > room:
+        words = words[:-1]
+    return pipeline.prompt(words, len(audio)), audio
 
 
 def _fill_audio(plan: ExportPlan, pipeline: Pipeline, mels: Sequence[tuple[np.ndarray, int]]) -> None:

@@ -30,23 +30,27 @@ FP16 = {"joint": "fp16", "decision": "fp16"}
 class FakeComponent(Component):
     def __init__(self, name, owner):
         self.name, self.function, self._owner = name, "main", owner
-        self.inputs = {"x": TensorInfo("float32", (1, 3))}
+        self.inputs = {"x": TensorInfo("float32", owner.shape)}
         self.outputs = {
-            "joint": {"logits": TensorInfo("float32", (1, 3))},
-            "decision": {"token": TensorInfo("int32", (1,))},
+            "joint": {"logits": TensorInfo("float32", owner.shape)},
+            "decision": {"token": TensorInfo("int32", owner.shape[:-1])},
         }[name]
         self.states = {}
 
     def _predict(self, inputs, state):
-        logits = (inputs["x"] + self._owner.error).astype(np.float32)
-        return {"logits": logits} if self.name == "joint" else {"token": logits.argmax(1).astype(np.int32)}
+        logits = (inputs["x"] + self._owner.errors[self.name]).astype(np.float32)
+        return {"logits": logits} if self.name == "joint" else {"token": logits.argmax(-1).astype(np.int32)}
 
 
 class FakeRuntime(Runtime):
+    """Logits off by `error`, decisions taken from logits off by `decision_error`; shape [..., candidates]."""
+
     name = "fake"
 
-    def __init__(self, error=0.0, components=("joint", "decision")):
-        self.error, self._names = np.asarray(error, np.float32), components
+    def __init__(self, error=0.0, components=("joint", "decision"), *, decision_error=None, shape=(1, 3)):
+        errors = {"joint": error, "decision": error if decision_error is None else decision_error}
+        self.errors = {name: np.asarray(value, np.float32) for name, value in errors.items()}
+        self.shape, self._names = shape, components
 
     def load(self, component, function="main"):
         if component not in self._names:
@@ -61,15 +65,19 @@ def logits_of(call, runtime):
 
 
 def record(*inputs):
-    runtime = RecordingRuntime(FakeRuntime())
-    for x in inputs:
+    """Calls of one decision each, or of several at once."""
+    calls = []
+    for x in np.array(inputs, np.float32)[:, None]:
+        runtime = RecordingRuntime(FakeRuntime(shape=x.shape))
         for name in ("joint", "decision"):
-            runtime.load(name).predict({"x": np.array([x], np.float32)})
-    return runtime.calls
+            runtime.load(name).predict({"x": x})
+        calls += runtime.calls
+    return calls
 
 
 def compare(runtime, calls, precision=FP16, hook=logits_of) -> dict[str, OutputParity]:
-    return {p.component: p for p in compare_packages(PLAN, calls, runtime, FakeRuntime(), precision, hook)}
+    eager = FakeRuntime(shape=runtime.shape)
+    return {p.component: p for p in compare_packages(PLAN, calls, runtime, eager, precision, hook)}
 
 
 CLEAR, TIE = [0.0, 1.0, 9.0], [0.0, 9.0, 9.0005]
@@ -116,6 +124,29 @@ def test_flip_is_not_excused_when_the_bundle_lacks_the_joint():
     runtime = FakeRuntime([0, 0.001, 0], components=("decision",))
     decision = compare(runtime, record(TIE), {"decision": "fp16"})["decision"]
     assert decision.row().status is Status.FAILED
+
+
+# Three decisions in one call: two near ties, one clear between them.
+THREE = [[0.0, 5.0, 5.02], [9.0, 1.0, 0.0], [2.0, 2.01, 0.0]]
+TURNS_TIES = [[0.0, 0.01, -0.01], [0.0] * 3, [0.01, 0.0, 0.0]]
+TURNS_ALL = [TURNS_TIES[0], [0.0, 20.0, 0.0], TURNS_TIES[2]]
+
+
+@pytest.mark.parametrize(
+    ("logits_error", "decision_error", "flips", "excused"),
+    [
+        (TURNS_TIES, TURNS_TIES, 2, 2),
+        (TURNS_TIES, TURNS_ALL, 3, 2),
+        ([[0.0, 0.0, 0.009], [0.0] * 3, [0.0] * 3], TURNS_TIES, 2, 1),
+        ([[0.0] * 3] * 3, TURNS_TIES, 2, 0),
+    ],
+    ids=["by noise", "a clear one beside near ties", "noise below one margin", "no noise"],
+)
+def test_each_of_several_decisions_is_judged_by_its_own_margin(logits_error, decision_error, flips, excused):
+    runtime = FakeRuntime(logits_error, shape=(1, 3, 3), decision_error=decision_error)
+    decision = compare(runtime, record(THREE))["decision"]
+    assert (decision.metrics.mismatches, decision.near_ties) == (flips, excused)
+    assert decision.row().status is (Status.PASSED if flips == excused else Status.FAILED)
 
 
 def test_damage_that_flips_is_caught_at_the_logits():
