@@ -9,6 +9,7 @@ import random
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,10 +122,13 @@ def human_sets(folder: Path) -> dict[str, list[Clip]]:
     return {name: [clip for clip in corpus.shipped_clips(path) if clip.spans] for name, path in sets.items()}
 
 
-def training_facts(options: argparse.Namespace) -> dict[str, object]:
+def training_facts(options: argparse.Namespace) -> dict[str, Any]:
     """Return how much speech there was to train on."""
+    facts = corpus.training_facts(options.checkpoint, options.banks, options.digits)
+    if not facts["runs"]["common_share"]:
+        return facts
     common = common_clips(options.common)
-    return corpus.training_facts(options.checkpoint, options.banks, options.digits) | {
+    return facts | {
         "common_english_sentences": len(common),
         "common_english_minutes": corpus.minutes([clip.samples for clip in common]),
     }

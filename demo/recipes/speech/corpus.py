@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -79,7 +80,7 @@ def minutes(recordings: list[np.ndarray]) -> float:
     return round(sum(len(samples) for samples in recordings) / RATE / 60, 1)
 
 
-def training_facts(checkpoint: Path, banks: Path, digits: Path) -> dict[str, object]:
+def training_facts(checkpoint: Path, banks: Path, digits: Path) -> dict[str, Any]:
     """Return what train.py wrote beside the checkpoint, and how much speech there was to train on."""
     mixer = mixer_from_folders(banks, digits, seed=0)
     human = [samples for words in mixer.human.values() for cuts in words.values() for samples in cuts]
