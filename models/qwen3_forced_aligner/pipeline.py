@@ -138,10 +138,13 @@ class Pipeline:
         return min(classes_s, self._audio_functions[-1].seconds) if self._sees_all else classes_s
 
     def load(self, samples: int) -> None:
-        """Load the encoder that audio of this length needs, and the head, so that `align` only computes."""
-        transformer = self._audio_function(self._frames(self.host.mel.frames(samples)))
-        for name in (*ENCODER_COMPONENTS[self.encoder_form], "head"):
-            self._runtime.load(name, transformer.function if name == "audio_transformer" else "main")
+        """Load what audio of this length and a text as long again need, so that `align` only computes."""
+        frames = self._frames(self.host.mel.frames(samples))
+        functions = {"audio_transformer": self._audio_function(frames).function}
+        longer = sorted((s for s in self.host.sequences if s.tokens > 2 * frames), key=lambda s: s.tokens)
+        functions |= dict.fromkeys(("embedding", "decoder_prefill"), longer[0].function) if longer else {}
+        for name in (*ENCODER_COMPONENTS[self.encoder_form], *(functions.keys() - {"audio_transformer"}), "head"):
+            self._runtime.load(name, functions.get(name, "main"))
 
     def align(
         self, audio: np.ndarray, text: str, language: str | None = None, progress: Progress | None = None
