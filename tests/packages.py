@@ -2,6 +2,16 @@
 
 import numpy as np
 
+from toolkit.runtimes.portable import PortableRuntime
+
+
+def functions(bundle):
+    """Every function of every component of a bundle, on the portable runtime."""
+    runtime = PortableRuntime(bundle.locate)
+    for entry in bundle.manifest.components:
+        for function in entry.functions:
+            yield runtime.load(entry.name, function.name)
+
 
 def random_inputs(component, seed, length=None):
     """Inputs of a component; `length` is the value of an input of this name."""
@@ -20,10 +30,10 @@ def random_inputs(component, seed, length=None):
 def assert_every_input_acts(component, length=None):
     """No input was folded away by tracing: a change of each one alone changes an output."""
     base, other = (random_inputs(component, seed, length) for seed in (0, 1))
-    reference = component.predict(base)
+    reference = component.predict(base, component.make_state())
     for name in base:
         changed = base | {name: other[name] if name != "length" else base[name] // 2}
-        outputs = component.predict(changed)
+        outputs = component.predict(changed, component.make_state())
         same = all(np.array_equal(outputs[o], reference[o]) for o in outputs)
         assert not same, f"{component.name} ({component.function}): '{name}' influences nothing"
 

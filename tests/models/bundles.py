@@ -4,6 +4,15 @@ from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import AssetEntry, CheckpointEntry, ComponentEntry, Manifest
 
 
+def host_bundle(folder, model, plan, host=None):
+    """The plan's host files, with constants exchanged, and its components by name."""
+    folder.mkdir(exist_ok=True)
+    for name, content in plan.assets.items():
+        (folder / name).write_bytes(content)
+    names = [c.name for c in plan.components]
+    return bundle_without_packages(folder, model, plan.host | (host or {}), names, plan.assets, plan.options)
+
+
 def bundle_without_packages(folder, model, host, components, assets, options=None):
     """A bundle of `model` whose assets lie in `folder` already."""
     manifest = Manifest(

@@ -9,7 +9,7 @@ from toolkit.parity.subject import ClipStream, Subject
 from toolkit.runtimes.eager import EagerRuntime
 
 
-def ladder_over(model, plan, bundle, checkpoint, clips, *, runtime=None, packages=False):
+def ladder_over(model, plan, bundle, checkpoint, clips, *, runtime=None, packages=False, options=None):
     """Run every stage on the wrappers of a plan, or on another runtime, which the packages stage then takes too."""
     eager = EagerRuntime(plan)
     subject = Subject(
@@ -21,6 +21,7 @@ def ladder_over(model, plan, bundle, checkpoint, clips, *, runtime=None, package
         runtime=runtime or eager,
         packages=(runtime or eager) if packages else None,
         clips=ClipStream(clips, 2),
+        options=options or {},
     )
     return run_ladder(subject, {})
 

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -10,11 +9,11 @@ from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 
 from models.qwen3_forced_aligner import MODEL, export
 from models.qwen3_forced_aligner.pipeline import Pipeline
-from tests.models.bundles import bundle_without_packages
-from toolkit.corpora.open import open_corpus
+from tests.models import bundles
+from tests.models.audio import RATE as RATE
+from tests.models.audio import clip as clip
 from toolkit.runtimes.eager import EagerRuntime
 
-RATE = 16000
 # Apostrophes, ideographs without blanks, accents, digits, a hyphen, punctuation at both ends.
 TEXT = "\u201cDon't panic\u201d: 北京大学, well-known café \u2014 O'Neill's 3 naïve, übergroße 42!"
 OPTIONS = {
@@ -23,16 +22,6 @@ OPTIONS = {
     "encoder": "split",
     "audio_attention": "windowed",
 }
-
-
-@cache
-def _demo_audio():
-    return np.concatenate([example.samples(RATE) for example in open_corpus("demo")])
-
-
-def clip(seconds):
-    """The demo clips one after the other, again and again, cut to a length."""
-    return np.resize(_demo_audio(), round(seconds * RATE))
 
 
 def sentence(words):
@@ -48,11 +37,7 @@ def planned(checkpoint, **options):
 
 def host_bundle(folder, plan, host=None):
     """The plan's host files, with constants exchanged, and its components by name."""
-    folder.mkdir(exist_ok=True)
-    for name, content in plan.assets.items():
-        (folder / name).write_bytes(content)
-    names = [c.name for c in plan.components]
-    return bundle_without_packages(folder, MODEL, plan.host | (host or {}), names, plan.assets, plan.options)
+    return bundles.host_bundle(folder, MODEL, plan, host)
 
 
 def opened(folder, plan, runtime=None, *, host=None, **options):

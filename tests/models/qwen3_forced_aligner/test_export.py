@@ -11,7 +11,7 @@ from models.qwen3_forced_aligner.pipeline import Pipeline
 from models.qwen3_forced_aligner.reference import Reference
 from tests.models.qwen3_forced_aligner.host import OPTIONS, clip, opened, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import TEMPLATE, save_tiny_checkpoint
-from tests.packages import assert_every_input_acts, assert_padding_cannot_act
+from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
 from toolkit.errors import CheckpointError
 from toolkit.export.component import export_component
 from toolkit.export.convert import ConvertRequest, convert, prepare
@@ -163,13 +163,6 @@ def valid(component):
         return None
     rows = component.inputs["frames"] if "frames" in component.inputs else component.outputs["audio"]
     return rows.shape[1] - 3
-
-
-def functions(bundle):
-    runtime = PortableRuntime(bundle.locate)
-    for entry in bundle.manifest.components:
-        for function in entry.functions:
-            yield runtime.load(entry.name, function.name)
 
 
 def test_a_float16_bundle_is_within_its_gates(converted):
