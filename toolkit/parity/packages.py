@@ -141,7 +141,8 @@ def measure_bundle(
     clips = [Clip.from_example(example, rate) for example in open_corpus("demo", CLIPS_EXERCISED, model.demo_clips)]
     calls = [c for c in record_calls(plan, bundle, model, clips) if c.component in components]
     precision = {c.name: c.precision for c in bundle.manifest.components if c.name in components}
-    packages = open_runtime("portable", bundle, model)
+    # The eager model is in memory too: weights kept in float32 would double what a large model takes.
+    packages = open_runtime("portable", bundle, model, cache_weights=False)
     hook = model.module("reference").decision_logits
     found = compare_packages(plan, calls, packages, EagerRuntime(plan), precision, hook)
     return {name: [p.entry() for p in found if p.component == name] for name in precision}

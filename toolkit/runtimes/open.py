@@ -20,8 +20,14 @@ def resolve(name: RuntimeChoice) -> RuntimeName:
     return name
 
 
-def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo) -> Runtime:
+def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache_weights: bool = True) -> Runtime:
     """Open a runtime for a bundle.
+
+    Args:
+        name: which; `auto` is coreml on macOS, portable elsewhere.
+        bundle: opened.
+        model: its family.
+        cache_weights: portable only: keep weights in float32 after their first use; False takes a third of the memory.
 
     Raises:
         UnsupportedError: the runtime is not available on this machine.
@@ -35,7 +41,7 @@ def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo) -> Runti
     if resolved == "portable":
         from toolkit.runtimes.portable import PortableRuntime
 
-        return PortableRuntime(bundle.locate)
+        return PortableRuntime(bundle.locate, cache_weights=cache_weights)
     from toolkit.runtimes.eager import EagerRuntime
 
     return EagerRuntime(model.module("export").plan_for_bundle(bundle))

@@ -17,12 +17,13 @@ class PortableRuntime(Runtime):
 
     Args:
         locate: (component, function) -> (package, name of the function inside it), e.g. `Bundle.locate`.
+        cache_weights: keep weights in float32 after their first use; False converts them at each use.
     """
 
     name = "portable"
 
-    def __init__(self, locate: Callable[[str, str], tuple[Path, str]]) -> None:
-        self._locate = locate
+    def __init__(self, locate: Callable[[str, str], tuple[Path, str]], *, cache_weights: bool = True) -> None:
+        self._locate, self._cache_weights = locate, cache_weights
         self._loaded: dict[tuple[str, str], Component] = {}
         self._opened: dict[Path, milrun.Model] = {}
 
@@ -42,7 +43,7 @@ class PortableRuntime(Runtime):
         """A function of a package; functions of one package share their weights."""
         try:
             if package not in self._opened:
-                self._opened[package] = milrun.load(package, function)
+                self._opened[package] = milrun.load(package, function, cache_weights=self._cache_weights)
             opened = self._opened[package]
             return opened if opened.function.name == function else opened.sibling(function)
         except milrun.PackageError as error:

@@ -8,8 +8,8 @@ import numpy as np
 
 from toolkit.runtimes.base import Component, Runtime, State
 
-# The states of a published decoder are hundreds of MB, and a call keeps them twice.
-STATE_BYTES_KEPT = 1 << 30
+# One call of a published decoder takes up to 100 MB with its caches, and a call keeps its states twice.
+BYTES_KEPT = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class RecordingRuntime(Runtime):
     Args:
         inner: the runtime that does the work.
         limit: calls to keep of each (component, function), in order; later ones are passed on only.
-        state_bytes: states to keep of each (component, function); a call whose states would exceed it is passed on
-            only, save the first.
+        most_bytes: arrays to keep of each (component, function); a call that would exceed it is passed on only, save
+            the first.
     """
 
-    def __init__(self, inner: Runtime, limit: int = 64, state_bytes: int = STATE_BYTES_KEPT) -> None:
+    def __init__(self, inner: Runtime, limit: int = 64, most_bytes: int = BYTES_KEPT) -> None:
         self.name = inner.name
         self.calls: list[Call] = []
-        self._inner, self._limit, self._state_bytes = inner, limit, state_bytes
+        self._inner, self._limit, self._most_bytes = inner, limit, most_bytes
         self._loaded: dict[tuple[str, str], Component] = {}
 
     def load(self, component: str, function: str = "main") -> Component:
@@ -74,8 +74,10 @@ class RecordingRuntime(Runtime):
     def wants(self, component: Component) -> bool:
         """Whether another call of this component would be kept."""
         kept = sum((c.component, c.function) == (component.name, component.function) for c in self.calls)
-        call_bytes = 2 * sum(math.prod(i.shape) * np.dtype(i.dtype).itemsize for i in component.states.values())
-        return kept < self._limit and (kept == 0 or (kept + 1) * call_bytes <= self._state_bytes)
+        sides = (component.inputs, component.outputs, component.states, component.states)
+        infos = [info for side in sides for info in side.values()]
+        call_bytes = sum(math.prod(info.shape) * np.dtype(info.dtype).itemsize for info in infos)
+        return kept < self._limit and (kept == 0 or (kept + 1) * call_bytes <= self._most_bytes)
 
 
 class _Recorded(Component):
