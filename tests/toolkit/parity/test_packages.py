@@ -137,10 +137,11 @@ TURNS_ALL = [TURNS_TIES[0], [0.0, 20.0, 0.0], TURNS_TIES[2]]
     [
         (TURNS_TIES, TURNS_TIES, 2, 2),
         (TURNS_TIES, TURNS_ALL, 3, 2),
+        (TURNS_TIES, [TURNS_TIES[0], [0.0] * 3, [0.0] * 3], 1, 1),
         ([[0.0, 0.0, 0.009], [0.0] * 3, [0.0] * 3], TURNS_TIES, 2, 1),
         ([[0.0] * 3] * 3, TURNS_TIES, 2, 0),
     ],
-    ids=["by noise", "a clear one beside near ties", "noise below one margin", "no noise"],
+    ids=["by noise", "a clear one beside near ties", "a near tie that stands", "noise below one margin", "no noise"],
 )
 def test_each_of_several_decisions_is_judged_by_its_own_margin(logits_error, decision_error, flips, excused):
     runtime = FakeRuntime(logits_error, shape=(1, 3, 3), decision_error=decision_error)
