@@ -174,18 +174,23 @@ def test_progress_counts_calls_of_the_encoder(small, tmp_path):
         assert seen == [(k + 1, calls) for k in range(calls)]
 
 
-def test_load_leaves_nothing_of_the_encoder_for_align(small, tmp_path):
+def test_load_leaves_nothing_for_align(small, tmp_path):
     class Counting(EagerRuntime):
-        loaded: list
-
         def load(self, component, function="main"):
-            self.loaded.append((component, function))
+            loaded.add((component, function))
             return super().load(component, function)
 
-    runtime = Counting(plan := planned(small))
-    runtime.loaded = []
-    opened(tmp_path, plan, runtime).load(3 * RATE)
-    assert set(runtime.loaded) == {("audio_conv", "main"), ("audio_transformer", "audio_4s"), ("head", "main")}
+    loaded = set()
+    pipeline = opened(tmp_path, plan := planned(small), Counting(plan))
+    pipeline.load(3 * RATE)
+    before = set(loaded)
+    pipeline.align(clip(3), sentence(5))
+    assert loaded == before
+    assert len(before) == len(plan.components), "no other length than the one needed"
+
+
+def test_load_of_audio_that_no_prompt_holds_twice_leaves_the_refusal_to_align(small, tmp_path):
+    opened(tmp_path, planned(small, sequence_lengths="32")).load(3 * RATE)
 
 
 def test_confidence_is_the_mean_of_both_markers(pipelines):
