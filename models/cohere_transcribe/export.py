@@ -105,7 +105,7 @@ def _cache(tokens: int, prompt: int, config: Any) -> int:
 
 
 def _window(model: Any, extractor: Any, seconds: float) -> dict[str, Any]:
-    mel_frames = int(seconds * extractor.sampling_rate) // extractor.hop_length
+    mel_frames = round(seconds * extractor.sampling_rate) // extractor.hop_length
     frames = Subsampling(model.model.encoder.subsampling, mel_frames).frames
     return {"function": f"audio_{seconds:g}s".replace(".", "_"), "mel_frames": mel_frames, "encoder_frames": frames}
 
