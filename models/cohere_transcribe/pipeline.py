@@ -123,7 +123,7 @@ class Pipeline:
         del timestamps  # its one value says what the model can do
         self.host = host_constants(bundle, HostConstants)
         self.bundle, self.runtime, self._punctuation = bundle, runtime, punctuation
-        self.language = self._language(language)
+        self.language = self.language_code(language)
         self._dither = self.host.dither if dither else 0.0
         self._options = GreedyOptions(repetition_penalty, no_repeat_ngram, eos_bias)
         arrays = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
@@ -153,6 +153,21 @@ class Pipeline:
         """Ids in front of the transcript."""
         prompts = self.host.prompts[self.language]
         return prompts.punctuated if self._punctuation else prompts.plain
+
+    def language_code(self, name: str) -> str:
+        """The code of a language.
+
+        Args:
+            name: code or English name, in any case.
+
+        Raises:
+            ToolkitError: the checkpoint does not have it.
+        """
+        code = LANGUAGE_NAMES.get(name.lower(), name.lower())
+        if code not in self.host.prompts:
+            known = ", ".join(sorted(self.host.prompts))
+            raise ToolkitError(f"--language '{name}' is none of this checkpoint's", f"Give one of {known}.")
+        return code
 
     def load(self, samples: int) -> None:
         """Load what audio of this length needs, so that `transcribe` only computes."""
@@ -187,9 +202,9 @@ class Pipeline:
 
     def cuts(self, audio: np.ndarray) -> list[slice]:
         """The pieces that are decoded one by one: cut where it is quietest, as the reference cuts."""
-        return cut_at_quiet_points(
-            audio, self.sample_rate, self.longest_s, self.host.search_s, self.host.energy_samples
-        )
+        # An encoder shorter than the reference's may be no longer than the search: no piece may be next to nothing.
+        search_s = min(self.host.search_s, self.longest_s / 2)
+        return cut_at_quiet_points(audio, self.sample_rate, self.longest_s, search_s, self.host.energy_samples)
 
     def features(self, audio: np.ndarray) -> tuple[np.ndarray, int]:
         """The reference's `input_features` [T, M] of one piece, and its valid frames."""
@@ -236,13 +251,6 @@ class Pipeline:
         spoken = [choice for choice in decoded.tokens if self._detokeniser.is_text(choice.token_id)]
         pieces = self._detokeniser.pieces([choice.token_id for choice in spoken])
         return [Token(c.token_id, piece, None, None, c.probability) for c, piece in zip(spoken, pieces, strict=True)]
-
-    def _language(self, name: str) -> str:
-        code = LANGUAGE_NAMES.get(name.lower(), name.lower())
-        if code not in self.host.prompts:
-            known = ", ".join(sorted(self.host.prompts))
-            raise ToolkitError(f"--language '{name}' is none of this checkpoint's", f"Give one of {known}.")
-        return code
 
     def _available(self, decoder: DecoderForm | Literal["auto"]) -> DecoderForm:
         wanted = list(COMPONENTS) if decoder == "auto" else [decoder]
