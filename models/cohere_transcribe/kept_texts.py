@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from toolkit.bundle.checksums import sha256_of_json
 from toolkit.bundle.manifest import Manifest
@@ -54,18 +55,25 @@ class KeptTexts:
 
     def _read(self, path: Path) -> None:
         try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            text = path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            lines = [json.loads(line) for line in whole.split("\n")[:-1]]
             bundle, self._clips = lines[0]["bundle"], {line["id"]: ClipTexts(**line) for line in lines[1:]}
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise ToolkitError(f"--resume {path} is no file of an earlier run", "Name a new file.") from error
         if bundle != self._bundle:
             raise ToolkitError(f"--resume {path} is of a run of another bundle", "Name a new file.")
+        if whole != text:  # a run that was killed while it wrote
+            self._write(whole, "w")
 
     def _append(self, line: dict[str, object]) -> None:
+        self._write(json.dumps(line, ensure_ascii=False) + "\n", "a")
+
+    def _write(self, text: str, mode: Literal["a", "w"]) -> None:
         assert self._path is not None
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            with self._path.open(mode, encoding="utf-8") as file:
+                file.write(text)
         except OSError as error:
             raise OutputError(
                 f"--resume {self._path} cannot be written: {error.strerror}", "Name a file elsewhere."
