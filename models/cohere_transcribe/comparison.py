@@ -9,7 +9,9 @@ from models.cohere_transcribe.decoders import COMPONENTS, DECODERS, DecoderForm
 from models.cohere_transcribe.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Heard, Pipeline
 from models.cohere_transcribe.reference import Reference, ReferencePiece, decoder_forms
+from toolkit.bundle.bundle import rebuild_step
 from toolkit.decoding.transcript import join_segments
+from toolkit.errors import BundleError
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
@@ -66,11 +68,14 @@ class Comparison:
         held = [form for form, name in COMPONENTS.items() if name in subject.precision]
         forms = [form for form in held if chosen in ("all", form)]
         if not forms:
-            raise SkipStage(f"the bundle has no {chosen} decoder")
+            lacking = "decoder" if chosen == "all" else f"{chosen} decoder"
+            bundle = subject.bundle
+            raise BundleError(f"{bundle.path} holds no {lacking}", rebuild_step(bundle.manifest, bundle.path))
         self._forms = {form: _Form(self._pipeline(subject.runtime, form)) for form in forms}
         self._first = self._forms[forms[0]].pipeline
         self._wrapped = {form: self._pipeline(subject.eager, form) for form in decoder_forms(subject.plan)}
-        self._only = str(subject.options.get("language", "all"))
+        only = str(subject.options.get("language", "all"))
+        self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
         self._resumed = 0
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
@@ -79,15 +84,18 @@ class Comparison:
         """All clips, then what is counted over all of them."""
         for clip in self._subject.clips:
             language = clip.language or (self._only if self._only != "all" else "en")
-            if self._only in ("all", language):
+            if self._only not in ("all", language):
+                continue
+            if language in self._first.host.prompts:
                 self._clip(clip, language)
+            else:
+                self._skip("decode", clip.id, f"the checkpoint has no language '{language}'")
         for name, form in self._forms.items():
             if form.forced.decisions:
                 self._ladder.add_row("decode", form.forced.row(f"teacher-forced tokens, {name}"))
                 self._ladder.add_row("decode", form.free.row(f"free-running tokens, {name}"))
         for stage in ("features", "wrappers", "decode") if self._resumed else ():
-            note = "ran in the run that broke off; its texts count below"
-            self._ladder.add_row(stage, Row(f"{self._resumed} clips resumed", Status.SKIPPED, note=note))
+            self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
         with self._ladder.attempt("task", "error rates"):
             self._finish_task()
 
@@ -104,14 +112,22 @@ class Comparison:
             return
         for form in self._forms.values():
             form.pipeline.language = language
-        cuts = self._first.cuts(clip.audio)
+        texts = ClipTexts(clip.id, language, clip.text, *self._texts(clip, language))
+        self._kept.add(texts)
+        self._count(texts)
+
+    def _texts(self, clip: Clip, language: str) -> tuple[str, dict[str, str]]:
+        """One clip through the stages features, wrappers and decode; the reference's text, and ours by form."""
+        cuts, pieces_at_most_s = self._first.cuts(clip.audio), self._first.longest_s
         features = [self._first.features(clip.audio[cut]) for cut in cuts]  # refuses audio too short for either side
         run = self._reference.run(clip.audio, language)
-        self._ladder.add("features", "pieces", np.array([len(run.pieces)]), np.array([len(cuts)]), EXACT)
-        if len(run.pieces) != len(cuts):
-            note = f"{clip.id}: cut into {len(cuts)} pieces, by the reference into {len(run.pieces)}"
-            self._ladder.add_row("decode", Row("pieces", Status.SKIPPED, note=note))
-            return
+        own_cuts = len(cuts) > 1 and pieces_at_most_s < self._first.host.longest_s
+        if not own_cuts:
+            self._ladder.add("features", "pieces", np.array([len(run.pieces)]), np.array([len(cuts)]), EXACT)
+        if own_cuts or len(run.pieces) != len(cuts):
+            note = f"in {len(cuts)} pieces of {pieces_at_most_s:g} s at most, {len(run.pieces)} of the reference"
+            self._skip("decode", clip.id, note)
+            return run.text, {name: self._text(name, form, clip) for name, form in self._forms.items()}
         for (mel, length), piece in zip(features, run.pieces, strict=True):
             self._ladder.add("features", "mel", piece.mel[: piece.length], mel[:length], FEATURES)
             self._ladder.add("features", "length", np.array([piece.length]), np.array([length]), EXACT)
@@ -124,9 +140,16 @@ class Comparison:
                 for index, ((mel, length), piece) in enumerate(zip(features, run.pieces, strict=True)):
                     texts.append(self._decode(name, form, f"{clip.id}, piece {index}", (mel, length), piece))
             ours[name] = join_segments(texts, language)
-        texts_of_clip = ClipTexts(clip.id, language, clip.text, run.text, ours)
-        self._kept.add(texts_of_clip)
-        self._count(texts_of_clip)
+        return run.text, ours
+
+    def _text(self, name: DecoderForm, form: _Form, clip: Clip) -> str:
+        """What the port says of a clip that the reference cuts elsewhere."""
+        with self._ladder.attempt("decode", f"{clip.id}, {name}"):
+            return form.pipeline.transcribe(clip.audio).text
+        return ""
+
+    def _skip(self, stage: str, what: str, why: str) -> None:
+        self._ladder.add_row(stage, Row(what, Status.SKIPPED, note=why))
 
     def _wrappers(self, piece: ReferencePiece) -> None:
         """Each component, fed with the reference's own tensors; after the first clips one encoder length only."""
