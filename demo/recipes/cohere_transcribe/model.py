@@ -23,7 +23,7 @@ from transformers import (
 )
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "fr", "it", "ja", "ko", "nl", "pl", "pt", "vi", "zh")
-# The first seventeen ids are the published checkpoint's; its language tokens lie further up.
+# The prompt's ids, the end's and the padding's are the published checkpoint's, but for the languages and "▁".
 SPECIALS = (
     "<unk>",
     "<|nospeech|>",

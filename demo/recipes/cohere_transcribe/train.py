@@ -30,6 +30,7 @@ BATCH, BATCH_FRAMES = 24, 8000  # most utterances and most 10 ms frames of one s
 PROMPT = 10  # tokens
 TOKEN_DROPOUT = 0.15
 ORDINALS = 32  # how far words are counted
+BEFORE = 3  # how many words back a frame is asked for
 GUIDED_HEADS = 3  # heads of the last layer's cross-attention that are shown where the next word is
 IGNORED = -100
 
@@ -89,33 +90,49 @@ class Examples:
 
 
 class Heads(torch.nn.Module):
-    """What the encoder's frames are asked in training: which word, and the how-manieth."""
+    """What the encoder's frames are asked in training: which word, which ones before it, and the how-manieth.
+
+    The last two are what the decoder can look for: it knows how many words it wrote, and the latest of them. Nothing
+    in the encoder's architecture tells a frame its place in the utterance.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.words = torch.nn.Linear(width, 1 + len(SPOKEN))
+        self.words = torch.nn.ModuleList([torch.nn.Linear(width, 1 + len(SPOKEN)) for _ in range(1 + BEFORE)])
         self.ordinals = torch.nn.Linear(width, ORDINALS)
 
-    def losses(self, hidden: torch.Tensor, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of the words and that of their ordinals, for encoder frames [B, frames, width]."""
+    def losses(self, hidden: torch.Tensor, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the losses of the words, of the words before, and of the ordinals, for frames [B, frames, width]."""
         words, ordinals = frame_labels(examples, hidden.shape[1])
-        ordinal_loss = torch.zeros(())
-        if (ordinals != IGNORED).any():
-            ordinal_loss = cross_entropy(self.ordinals(hidden).transpose(1, 2), ordinals)
-        return cross_entropy(self.words(hidden).transpose(1, 2), words), ordinal_loss
+        columns = zip(self.words, words, strict=True)
+        first, *before = (asked(head(hidden), labels) for head, labels in columns)
+        return first, torch.stack(before).mean(), asked(self.ordinals(hidden), ordinals)
+
+
+def asked(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the cross entropy over the frames whose label counts, 0 where there is none."""
+    if not (labels != IGNORED).any():
+        return torch.zeros(())
+    return cross_entropy(logits.transpose(1, 2), labels)
 
 
 def frame_labels(examples: list[Example], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the word said at every encoder frame, 0 for none, and its ordinal: int64 [B, frames], -100 if ignored."""
-    words, ordinals = torch.full((2, len(examples), frames), IGNORED)
-    for row, (word_row, ordinal_row) in enumerate(zip(words, ordinals, strict=True)):
-        example = examples[row]
-        word_row[: -(-len(example.features) // 8)] = 0
-        for index, (word, (start_s, end_s)) in enumerate(zip(example.spoken, example.spans, strict=True)):
+    """Return the words of every encoder frame and their ordinals, -100 where nothing is asked.
+
+    The words are int64 [1 + BEFORE, B, frames]: the one said (0 for none), the one before it (0 at the start), and so
+    on; the ordinals int64 [B, frames].
+    """
+    words = torch.full((1 + BEFORE, len(examples), frames), IGNORED)
+    ordinals = torch.full((len(examples), frames), IGNORED)
+    for row, example in enumerate(examples):
+        words[0, row, : -(-len(example.features) // 8)] = 0
+        classes = [0] * BEFORE + [1 + SPOKEN.index(word) for word in example.spoken]
+        for index, (start_s, end_s) in enumerate(example.spans):
             start = round(start_s / FRAME_S)
             end = max(round(end_s / FRAME_S), start + 1)
-            word_row[start:end] = 1 + SPOKEN.index(word)
-            ordinal_row[start:end] = min(index, ORDINALS - 1)
+            ordinals[row, start:end] = min(index, ORDINALS - 1)
+            for back in range(1 + BEFORE):
+                words[back, row, start:end] = classes[BEFORE + index - back]
     return words, ordinals
 
 
@@ -136,6 +153,7 @@ class Losses:
 
     text: torch.Tensor
     frames: torch.Tensor
+    before: torch.Tensor
     ordinals: torch.Tensor
     attention: torch.Tensor
 
@@ -146,7 +164,7 @@ def losses(network: CohereAsrForConditionalGeneration, heads: Heads, examples: l
     mask = torch.arange(features.shape[1]) < torch.tensor([len(example.features) for example in examples])[:, None]
     encoded = network.model.encoder(features, attention_mask=mask)
     hidden = encoded.last_hidden_state
-    frame_loss, ordinal_loss = heads.losses(hidden, examples)
+    frame_losses = heads.losses(hidden, examples)
 
     inputs = pad_sequence([torch.tensor(e.prompt + e.ids) for e in examples], batch_first=True, padding_value=2)
     nothing = [IGNORED] * (PROMPT - 1)
@@ -166,9 +184,9 @@ def losses(network: CohereAsrForConditionalGeneration, heads: Heads, examples: l
     weights = decoded.cross_attentions[-1][:, :GUIDED_HEADS].float()  # [B, heads, steps, frames]
     allowed = guidance(examples, inputs.shape[1], hidden.shape[1])
     inside = (weights * allowed[:, None]).sum(-1).clamp(min=1e-6).log()
-    asked = allowed.any(-1)[:, None].expand_as(inside)
-    attention_loss = -inside[asked].mean() if asked.any() else torch.zeros(())
-    return Losses(text_loss, frame_loss, ordinal_loss, attention_loss)
+    guided = allowed.any(-1)[:, None].expand_as(inside)
+    attention_loss = -inside[guided].mean() if guided.any() else torch.zeros(())
+    return Losses(text_loss, *frame_losses, attention_loss)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -197,11 +215,12 @@ def train(options: argparse.Namespace) -> None:
     source = Examples(utterances, Augmenter(models.front_end(processor), options.seed), processor).batches()
     average, began, heard, seconds = Average(network), time.monotonic(), 0, 0.0
     network.train()
-    shown = torch.zeros(4)
+    shown = torch.zeros(5)
     for step, examples in zip(range(1, options.steps + 1), source, strict=False):
         loss = losses(network, heads, examples, processor.tokenizer.eos_token_id)
         fading = min(1.0, 2 * max(0.0, 1 - step / (0.9 * options.steps)))
-        helping = options.frame_weight * (loss.frames + loss.ordinals) + options.attention_weight * loss.attention
+        helping = options.frame_weight * (loss.frames + loss.before + loss.ordinals)
+        helping = helping + options.attention_weight * loss.attention
         optimiser.zero_grad(set_to_none=True)
         (loss.text + fading * helping).backward()
         torch.nn.utils.clip_grad_norm_([*encoder, *rest], 5.0)
@@ -209,10 +228,10 @@ def train(options: argparse.Namespace) -> None:
         schedule.step()
         average.update(network)
         heard, seconds = heard + len(examples), seconds + sum(len(e.features) for e in examples) / 100
-        shown += torch.stack([loss.text, loss.frames, loss.ordinals, loss.attention]).detach()
+        shown += torch.stack([loss.text, loss.frames, loss.before, loss.ordinals, loss.attention]).detach()
         if step % 50 == 0:
             minutes = (time.monotonic() - began) / 60
-            parts = zip(("text", "frames", "ordinals", "attention"), (shown / 50).tolist(), strict=True)
+            parts = zip(("text", "frames", "before", "ordinals", "attention"), (shown / 50).tolist(), strict=True)
             print(f"{step} {minutes:.1f} min", *(f"{name} {value:.3f}" for name, value in parts), flush=True)
             shown.zero_()
         if step % 300 == 0 or step == options.steps:
@@ -251,12 +270,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint to write")
     parser.add_argument("--encoder", type=Path, help="a ParakeetForTDT whose encoder to start from")
     parser.add_argument("--start", type=Path, help="a checkpoint of this script to go on from, in place of --encoder")
-    parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--encoder-rate", type=float, default=6e-4, help="highest learning rate of the encoder")
-    parser.add_argument("--frame-weight", type=float, default=0.3, help="of the encoder's frame-wise losses at first")
+    parser.add_argument("--steps", type=int, default=3700)
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
+    parser.add_argument("--encoder-rate", type=float, default=1e-3, help="highest learning rate of the encoder")
+    parser.add_argument("--frame-weight", type=float, default=0.6, help="of the encoder's frame-wise losses at first")
     parser.add_argument("--attention-weight", type=float, default=0.7, help="of the guided attention at first")
-    parser.add_argument("--long", type=float, default=0.09, help="share of utterances of 6..15 s")
+    parser.add_argument("--long", type=float, default=0.12, help="share of utterances of 6..15 s")
     parser.add_argument("--seed", type=int, default=0)
     torch.set_num_threads(1)
     train(parser.parse_args())

@@ -76,7 +76,7 @@ def chained(clips: list[Clip], gaps_s: list[float]) -> Clip:
 class Utterances:
     """Draws endless training utterances."""
 
-    def __init__(self, english: Mixer, mandarin: list[Clip], seed: int, long_share: float = 0.09) -> None:
+    def __init__(self, english: Mixer, mandarin: list[Clip], seed: int, long_share: float = 0.12) -> None:
         self.rng, self.long_share = random.Random(seed), long_share
         self.english, self.mandarin = english, Mandarin(mandarin, self.rng)
 
@@ -111,7 +111,7 @@ class Utterances:
         clip = self._long(language) if kind < 0.03 + self.long_share else self._clip(language)
         words = clip.words
         # The token, not the sound, decides the script: some digit strings are written in the other language.
-        if all(word in DIGITS[language] for word in words) and self.rng.random() < 0.12:
+        if all(word in DIGITS[language] for word in words) and self.rng.random() < 0.2:
             other = translated(words, language)
             if not grammar.held_out(other):
                 return Utterance(clip, other, "zh" if language == "en" else "en", punctuation)
