@@ -70,7 +70,9 @@ def test_infer_writes_json_with_segments_margins_and_confidences(transcribe, sma
     result = json.loads(out)
     assert (code, err) == (0, "")
     assert (result["model"], result["runtime"], result["language"]) == ("cohere-transcribe", "portable", "de")
-    assert result["text"] == stock(small, clip(2.5), "de", tokens=12).text
+    expected = stock(small, clip(2.5), "de", tokens=12)
+    assert result["text"] == expected.text
+    assert [token["id"] for token in result["tokens"]] == expected.tokens[0]
     (segment,) = result["segments"]
     assert (segment["start_s"], segment["end_s"], segment["stop"]) == (0.0, 2.5, "max_tokens")
     assert segment["eos_margin"] < 0

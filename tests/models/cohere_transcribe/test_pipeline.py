@@ -229,12 +229,12 @@ def test_prompts_are_the_processors(pipelines, small, language):
 )
 def test_a_language_by_code_or_name_is_what_the_decoder_hears(small, tmp_path, name, code, punctuation):
     pipeline = opened(tmp_path, planned(small), language=name, punctuation=punctuation)
-    expected = stock(small, clip(2), code, punctuation=punctuation)
-    assert expected.tokens != stock(small, clip(2), "en", punctuation=punctuation).tokens
-    assert expected.tokens != stock(small, clip(2), code, punctuation=not punctuation).tokens
+    (expected,) = stock(small, clip(2), code, punctuation=punctuation).tokens
+    assert expected != stock(small, clip(2), "en", punctuation=punctuation).tokens[0]
+    assert expected != stock(small, clip(2), code, punctuation=not punctuation).tokens[0]
     transcript = pipeline.transcribe(clip(2))
     assert transcript.language == code
-    assert transcript.text == expected.text
+    assert [token.id for token in transcript.tokens] == [t for t in expected if t not in pipeline.host.special_ids]
 
 
 def test_every_language_has_a_name():
