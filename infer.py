@@ -108,7 +108,10 @@ class _Request:
 
 def _transcriptions(request: _Request) -> list[Result]:
     """What is said in each file."""
-    return _results(request, request.options, lambda pipeline, *args: pipeline.transcribe(*args))
+    results = _results(request, request.options, lambda pipeline, *args: pipeline.transcribe(*args))
+    for result in results:
+        _report_cut(result)
+    return results
 
 
 def _alignment(request: _Request) -> list[Result]:
@@ -157,6 +160,15 @@ def _read_text(file: str) -> str:
 
 def _shown(file: str) -> str:
     return "standard input" if file == STDIN else f"--text-file {file}"
+
+
+def _report_cut(result: Result) -> None:
+    """One line on stderr for the pieces whose text a limit ended, and not the model."""
+    cut = [segment for segment in result.transcript.segments if segment.stop != "eos"]
+    if cut:
+        pieces = ", ".join(f"{s.start_s:.1f} to {s.end_s:.1f} s ({s.stop})" for s in cut[:LISTED_WORDS])
+        more = f" and {len(cut) - LISTED_WORDS} more" if len(cut) > LISTED_WORDS else ""
+        typer.echo(f"note: {result.file}: the text of {pieces}{more} may be cut", err=True)
 
 
 def _report_zero_length(result: Result) -> None:

@@ -11,6 +11,7 @@ MODEL = ModelInfo(
     summary="speech recognition in 14 languages, with punctuation",
     components=("encoder", "cross_kv", "decoder_stateful"),
     word_times=False,
+    demo_clips=(".", "zh"),
     aliases=("cohere", "cohere-asr"),
     options={
         "convert": (

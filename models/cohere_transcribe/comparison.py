@@ -77,7 +77,7 @@ class Comparison:
         only = str(subject.options.get("language", "all"))
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
-        self._resumed = 0
+        self._resumed, self._faulty = 0, False
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
     def run(self) -> None:
@@ -112,8 +112,10 @@ class Comparison:
             return
         for form in self._forms.values():
             form.pipeline.language = language
+        self._faulty = False
         texts = ClipTexts(clip.id, language, clip.text, *self._texts(clip, language))
-        self._kept.add(texts)
+        if not self._faulty:  # else a resumed run would not show the fault
+            self._kept.add(texts)
         self._count(texts)
 
     def _texts(self, clip: Clip, language: str) -> tuple[str, dict[str, str]]:
@@ -139,6 +141,7 @@ class Comparison:
             with self._ladder.attempt("decode", f"{clip.id}, {name}"):
                 for index, ((mel, length), piece) in enumerate(zip(features, run.pieces, strict=True)):
                     texts.append(self._decode(name, form, f"{clip.id}, piece {index}", (mel, length), piece))
+            self._faulty |= len(texts) < len(run.pieces)
             ours[name] = join_segments(texts, language)
         return run.text, ours
 

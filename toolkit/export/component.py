@@ -46,11 +46,7 @@ def export_component(
         ToolkitError: the component keeps states, and the target has none.
         RuntimeFault: a wrapper writes a buffer that is not declared as a state.
     """
-    if target not in MULTIFUNCTION_TARGETS and any(function.states for function in spec.functions):
-        raise ToolkitError(
-            f"{spec.name} keeps states, which {target} does not have",
-            f"Give --target one of {', '.join(sorted(MULTIFUNCTION_TARGETS))}.",
-        )
+    refuse_states(spec, target)
     if len(spec.functions) == 1:
         file = f"{spec.name}.mlpackage"
         _save(convert_function(spec, spec.functions[0], precision, target), folder / file)
@@ -65,6 +61,19 @@ def export_component(
         file = f"{spec.name}.mlpackage"
         _merge(spec, Path(scratch), folder / file)
     return {file: {function.name: function.name for function in spec.functions}}
+
+
+def refuse_states(spec: ComponentSpec, target: str) -> None:
+    """Refuse a component with states on a target that has none.
+
+    Raises:
+        ToolkitError: names both.
+    """
+    if target not in MULTIFUNCTION_TARGETS and any(function.states for function in spec.functions):
+        raise ToolkitError(
+            f"{spec.name} keeps states, which {target} does not have",
+            "Give --target iOS18 or macOS15, or choose a form without states (`convert MODEL --help`).",
+        )
 
 
 def _export_separately(

@@ -14,7 +14,7 @@ from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Manifest, P
 from toolkit.bundle.writer import Staging
 from toolkit.errors import BundleError, Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
-from toolkit.export.component import export_component
+from toolkit.export.component import export_component, refuse_states
 from toolkit.export.spec import ComponentSpec, ExportPlan
 from toolkit.model import ModelInfo
 from toolkit.parity.packages import measure_bundle
@@ -82,7 +82,8 @@ def prepare(request: ConvertRequest) -> Prepared:
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        ToolkitError: `--only` names a component that the model does not have.
+        ToolkitError: `--only` names a component that the model does not have, or a component keeps states that the
+            target does not have.
     """
     checkpoint = resolve_checkpoint(request.model, request.checkpoint, request.revision)
     options = {o.name: o.default for o in request.model.options.get("convert", ())} | request.options
@@ -91,7 +92,10 @@ def prepare(request: ConvertRequest) -> Prepared:
     if unknown := set(request.only) - set(names):
         raise ToolkitError(f"no component {', '.join(sorted(unknown))}", f"There are: {', '.join(names)}.")
     output = request.output or default_output(request.model, request.checkpoint)
-    return Prepared(request, checkpoint, checkpoint.entry(), plan, output)
+    prepared = Prepared(request, checkpoint, checkpoint.entry(), plan, output)
+    for component in prepared.components:
+        refuse_states(component, request.target)
+    return prepared
 
 
 def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -> Converted:

@@ -7,7 +7,6 @@ import torch
 
 from milrun import standin
 from tests.toolkit.stateful import (
-    CACHE,
     PREFILL,
     SLOTS,
     CachedAttention,
