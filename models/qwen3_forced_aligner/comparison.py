@@ -21,18 +21,22 @@ from toolkit.runtimes.eager import EagerRuntime
 FEATURES = Gate(
     "ours sums in float64, the extractor in float32; the logarithm shows it where a bin is all but silent",
     at_most={"max_abs": 1e-3, "rel_l2": 1e-4},
+    measured="max abs 2.5e-5, rel. L2 9.3e-7 on the demo clips",
 )
 EXACT = Gate("counts, ids and classes have no tolerance", at_most={"mismatches": 0})
 WRAPPERS = Gate(
     "the same weights in float32 by other operations: only the order of sums differs",
     at_most={"rel_l2": 1e-4},
     at_least={"psnr_db": 80, "cosine": 0.99999},
+    measured="PSNR 136 dB, rel. L2 2.8e-7 on the demo clips",
 )
 LOGITS = {
     "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
-    "fp16": Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}),
+    "fp16": Gate(
+        "float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, "PSNR 75 dB, rel. L2 6.7e-4"
+    ),
 }
-BOUNDARIES = Gate("a bin is one time class", at_least={"share_within_bin": 0.99})
+BOUNDARIES = Gate("a bin is one time class", at_least={"share_within_bin": 0.99}, measured="1 on 26 clips")
 KNOWN = Gate("the port may not be further from the truth than its model, by a tenth of a bin", {"delta_bins": 0.1})
 LIMITS_MS = (20, 80, 160)
 
