@@ -13,37 +13,22 @@ from toolkit.bundle.bundle import rebuild_step
 from toolkit.decoding.transcript import join_segments
 from toolkit.errors import BundleError
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import Gate
+from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, ErrorRate, character_error_percent, error_rates, word_error_percent
 from toolkit.runtimes.base import Runtime
 
-FEATURES = Gate(
-    "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent",
-    at_most={"max_abs": 1e-3, "rel_l2": 1e-4},
-    measured="max abs 5.0e-5, rel. L2 1.5e-6 on the demo clips",
-)
-EXACT = Gate("counts, ids and places have no tolerance", at_most={"mismatches": 0})
-WRAPPERS = Gate(
-    "the same weights in float32 by other operations: only the order of sums differs",
-    at_most={"rel_l2": 1e-4},
-    at_least={"psnr_db": 80, "cosine": 0.99999},
-    measured="PSNR 138 dB, rel. L2 4.7e-7 on the demo clips",
-)
+FEATURES = mel_gate("max abs 5.0e-5, rel. L2 1.5e-6 on the demo clips")
+WRAPPERS = wrapper_gate("PSNR 138 dB, rel. L2 4.7e-7 on the demo clips")
 STATEFUL = Gate(
     "as above, but the prompt's keys and values pass into a float16 state: they are rounded once",
     at_most={"rel_l2": 2e-3},
     at_least={"psnr_db": 60, "cosine": 0.9999},
     measured="PSNR 110 dB, rel. L2 3.5e-5 on the demo clips; 82 dB, 2.4e-4 on a random checkpoint",
 )
-LOGITS = {
-    "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
-    "fp16": Gate(
-        "float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, "PSNR 80 dB, rel. L2 9.5e-4"
-    ),
-}
+LOGITS_MEASURED = "PSNR 80 dB, rel. L2 9.5e-4"
 ERRORS = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"delta_points": 0.10})
 
 
@@ -81,6 +66,7 @@ class Comparison:
         only = str(subject.options.get("language", "all"))
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
+        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED)
         self._resumed, self._faulty = 0, False
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
@@ -191,7 +177,13 @@ class Comparison:
         self._ladder.add("decode", "prompt", piece.prompt, prompt, EXACT)
         logits = self._forced(form.pipeline, heard, piece)
         theirs = self._shown(piece.logits)
-        self._ladder.add("decode", f"teacher-forced logits, {name}", theirs, logits, LOGITS[self._precision])
+        self._ladder.add(
+            "decode",
+            f"teacher-forced logits, {name}",
+            theirs,
+            logits,
+            self._chain,
+        )
         noise = float(np.abs(theirs - logits).max())
         form.forced.decisions += len(theirs)
         for step in np.flatnonzero(theirs.argmax(1) != logits.argmax(1)):
@@ -258,8 +250,3 @@ class Comparison:
         figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
         headline = f"{language}, {name}: {figures}, over {len(clips)} clips ({NORMALISER})"
         return row_from_metrics(f"{language}: {measure}, {name}", metrics, ERRORS, headline=headline)
-
-    @property
-    def _precision(self) -> str:
-        half = self._subject.runtime.name != "eager" and "fp16" in self._subject.precision.values()
-        return "fp16" if half else "fp32"

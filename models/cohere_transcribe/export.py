@@ -11,10 +11,7 @@ import typer
 from transformers import AutoProcessor, CohereAsrForConditionalGeneration
 from transformers.models.cohere_asr.processing_cohere_asr import _NO_SPACE_LANGS, LANGUAGES
 
-from models.cohere_transcribe import MODEL
-from toolkit.bundle.bundle import Bundle
 from toolkit.errors import CheckpointError
-from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.export.quiet import quiet
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import cohere_transcribe as wrappers
@@ -60,15 +57,6 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
             "head": options["head"],
         },
     )
-
-
-def plan_for_bundle(bundle: Bundle) -> ExportPlan:
-    """The plan that a bundle was made from, for the eager runtime.
-
-    Raises:
-        CheckpointError: the checkpoint is not where the bundle took it from, or has changed.
-    """
-    return plan(checkpoint_of_bundle(bundle, MODEL).folder, bundle.manifest.options)
 
 
 def load_model(checkpoint: Path) -> Any:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.cohere_transcribe.decoders import COMPONENTS, DECODERS, CachedDecoder, DecoderForm
 from toolkit.audio.dither import dithered
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.audio.quiet_cuts import cut_at_quiet_points
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import host_arrays, host_constants
+from toolkit.bundle.host import HostSchema, host_arrays, host_constants
 from toolkit.decoding.detokenise import Detokeniser
 from toolkit.decoding.seq2seq import Decoded, GreedyOptions, greedy
 from toolkit.decoding.transcript import Segment, Token, Transcript, join_segments
@@ -28,11 +28,7 @@ LANGUAGE_NAMES = {
 }  # fmt: skip
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EncoderWindow(_Schema):
+class EncoderWindow(HostSchema):
     """One fixed length of the encoder."""
 
     function: str
@@ -40,14 +36,14 @@ class EncoderWindow(_Schema):
     encoder_frames: int = Field(gt=0)
 
 
-class Prompts(_Schema):
+class Prompts(HostSchema):
     """Ids in front of a transcript of one language: with capitals and punctuation, or plain."""
 
     punctuated: tuple[int, ...]
     plain: tuple[int, ...]
 
 
-class HostConstants(_Schema):
+class HostConstants(HostSchema):
     """Schema of `manifest.host` for this model."""
 
     sample_rate: int = Field(gt=0)

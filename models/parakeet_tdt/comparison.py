@@ -10,31 +10,17 @@ from models.parakeet_tdt.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.decoding.transducer import Emission
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import Gate
+from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.margins import softmax
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.runtimes.base import Runtime
 
-FEATURES = Gate(
-    "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent",
-    at_most={"max_abs": 1e-3, "rel_l2": 1e-4},
-    measured="max abs 4.9e-5, rel. L2 1.4e-6 on the demo clips",
-)
-EXACT = Gate("counts and decisions on the reference's own tensors have no tolerance", at_most={"mismatches": 0})
-WRAPPERS = Gate(
-    "the same weights in float32 by other operations: only the order of sums differs",
-    at_most={"rel_l2": 1e-4},
-    at_least={"psnr_db": 80, "cosine": 0.99999},
-    measured="PSNR 130 dB, rel. L2 3.1e-7 on the demo clips",
-)
-LOGITS = {
-    "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
-    "fp16": Gate(
-        "float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, "PSNR 75 dB, rel. L2 6.5e-4"
-    ),
-}
+FEATURES = mel_gate("max abs 4.9e-5, rel. L2 1.4e-6 on the demo clips")
+WRAPPERS = wrapper_gate("PSNR 130 dB, rel. L2 3.1e-7 on the demo clips")
+LOGITS_MEASURED = "PSNR 75 dB, rel. L2 6.5e-4"
 WER = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"wer_delta_points": 0.10})
 BOUNDARIES = Gate("a bin is one encoder frame", at_least={"share_within_bin": 0.99}, measured="1 on the demo clips")
 
@@ -133,7 +119,7 @@ class Comparison:
         add = self._ladder.add
         add("wrappers", f"{name}: token_id", run.token_logits.argmax(1), ours["token_id"], EXACT)
         add("wrappers", f"{name}: duration", frames, ours["duration"], EXACT)
-        probability = _softmax(run.token_logits).max(1)
+        probability = softmax(run.token_logits).max(1)
         add("wrappers", f"{name}: token_probability", probability, ours["token_probability"], WRAPPERS)
 
     def _decode(self, clip: Clip, features: Features, run: ReferenceRun) -> list[Emission]:
@@ -151,7 +137,7 @@ class Comparison:
         """Our own frames and predictions along the reference's path: the logits that our decisions are taken from."""
         if not {"prediction", "joint"} <= set(self._subject.precision):
             return _Noise()
-        gate = LOGITS[self._precision]
+        gate = chain_gate(self._subject.decodes_in, LOGITS_MEASURED)
         self._ladder.add("decode", "encoder frames, mel to joint", run.frames, frames, gate)
         if frames.shape != run.frames.shape:
             return _Noise()
@@ -225,11 +211,6 @@ class Comparison:
         headline = f"word boundaries {joined.mean_ms:.1f} ms from the reference's, {100 * share:.1f} % within one frame"
         return row_from_metrics("word boundaries", metrics, BOUNDARIES, headline=headline)
 
-    @property
-    def _precision(self) -> str:
-        half = self._subject.runtime.name != "eager" and "fp16" in self._subject.precision.values()
-        return "fp16" if half else "fp32"
-
 
 def _predictions(runtime: Runtime, spoken: np.ndarray) -> np.ndarray:
     """Outputs [U, D] of the prediction component for a sequence of tokens, state handed on."""
@@ -266,8 +247,3 @@ def _fused_steps(runtime: Runtime, run: ReferenceRun) -> Iterator[dict[str, np.n
         if after != fed:
             states = {"hidden_in": outputs["hidden_out"], "cell_in": outputs["cell_out"]}
         yield {name: outputs[name] for name in ("token_id", "token_probability", "duration")}
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -10,9 +10,6 @@ import torch
 import typer
 from transformers import AutoTokenizer, ParakeetFeatureExtractor, ParakeetForTDT
 
-from models.parakeet_tdt import MODEL
-from toolkit.bundle.bundle import Bundle
-from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.export.quiet import quiet
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import parakeet_tdt as wrappers
@@ -44,15 +41,6 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         assets=_assets(extractor, checkpoint),
         options={"audio_seconds": ",".join(f"{s:g}" for s in seconds)},
     )
-
-
-def plan_for_bundle(bundle: Bundle) -> ExportPlan:
-    """The plan that a bundle was made from, for the eager runtime.
-
-    Raises:
-        CheckpointError: the checkpoint is not where the bundle took it from, or has changed.
-    """
-    return plan(checkpoint_of_bundle(bundle, MODEL).folder, bundle.manifest.options)
 
 
 def load_model(checkpoint: Path) -> Any:

@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import Literal, TypedDict
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import host_arrays, host_constants
+from toolkit.bundle.host import HostSchema, host_arrays, host_constants
 from toolkit.decoding.detokenise import Detokeniser
 from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.decoding.transcript import Transcript
@@ -29,11 +29,7 @@ STEP_COMPONENTS: dict[StepForm, tuple[str, ...]] = {
 }
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EncoderWindow(_Schema):
+class EncoderWindow(HostSchema):
     """One fixed length of the encoder."""
 
     function: str
@@ -41,7 +37,7 @@ class EncoderWindow(_Schema):
     encoder_frames: int = Field(gt=0)
 
 
-class HostConstants(_Schema):
+class HostConstants(HostSchema):
     """Schema of `manifest.host` for this model; `vocabulary_size` counts the blank."""
 
     sample_rate: int = Field(gt=0)

@@ -11,31 +11,17 @@ from models.qwen3_forced_aligner.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.errors import ToolkitError
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import Gate
+from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, Status, row_from_metrics
+from toolkit.parity.margins import softmax
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import Boundaries, boundary_shifts
 from toolkit.runtimes.base import Component, Runtime
 from toolkit.runtimes.eager import EagerRuntime
 
-FEATURES = Gate(
-    "ours sums in float64, the extractor in float32; the logarithm shows it where a bin is all but silent",
-    at_most={"max_abs": 1e-3, "rel_l2": 1e-4},
-    measured="max abs 2.5e-5, rel. L2 9.3e-7 on the demo clips",
-)
-EXACT = Gate("counts, ids and classes have no tolerance", at_most={"mismatches": 0})
-WRAPPERS = Gate(
-    "the same weights in float32 by other operations: only the order of sums differs",
-    at_most={"rel_l2": 1e-4},
-    at_least={"psnr_db": 80, "cosine": 0.99999},
-    measured="PSNR 136 dB, rel. L2 2.8e-7 on the demo clips",
-)
-LOGITS = {
-    "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
-    "fp16": Gate(
-        "float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, "PSNR 75 dB, rel. L2 6.7e-4"
-    ),
-}
+FEATURES = mel_gate("max abs 2.5e-5, rel. L2 9.3e-7 on the demo clips")
+WRAPPERS = wrapper_gate("PSNR 136 dB, rel. L2 2.8e-7 on the demo clips")
+LOGITS_MEASURED = "PSNR 75 dB, rel. L2 6.7e-4"
 BOUNDARIES = Gate("a bin is one time class", at_least={"share_within_bin": 0.99}, measured="1 on 26 clips")
 KNOWN = Gate("the port may not be further from the truth than its model, by a tenth of a bin", {"delta_bins": 0.1})
 LIMITS_MS = (20, 80, 160)
@@ -144,7 +130,7 @@ class Comparison:
         marks = pipeline.classify(run.hidden[run.markers])
         add("wrappers", "head: logits", run.logits, marks.logits, WRAPPERS)
         add("wrappers", "head: time_class", run.logits.argmax(1), marks.time_class, EXACT)
-        add("wrappers", "head: probability", _softmax(run.logits).max(1), marks.probability, WRAPPERS)
+        add("wrappers", "head: probability", softmax(run.logits).max(1), marks.probability, WRAPPERS)
 
     def _decode(
         self, name: str, form: _Form, clip: Clip, words: Sequence[str], run: ReferenceRun, truth: Sequence[Word]
@@ -152,7 +138,13 @@ class Comparison:
         """The whole chain on its own, from audio to classes and times."""
         marks = form.pipeline.marks(clip.audio, words)
         if name == self._pipeline.encoder_form:
-            self._ladder.add("decode", "logits, mel to head", run.logits, marks.logits, LOGITS[self._precision])
+            self._ladder.add(
+                "decode",
+                "logits, mel to head",
+                run.logits,
+                marks.logits,
+                chain_gate(self._subject.decodes_in, LOGITS_MEASURED),
+            )
         theirs = run.logits.argmax(1)
         noise = float(np.abs(run.logits - marks.logits).max())
         form.flips.decisions += len(theirs)
@@ -193,11 +185,6 @@ class Comparison:
     def _bin_s(self) -> float:
         return self._host.bin_ms / 1000
 
-    @property
-    def _precision(self) -> str:
-        half = self._subject.runtime.name != "eager" and "fp16" in self._subject.precision.values()
-        return "fp16" if half else "fp32"
-
 
 class _Mixed(Runtime):
     """Some components on one runtime, the others on another: an encoder that the bundle lacks, before its decoder."""
@@ -234,8 +221,3 @@ def _row(output: str, metrics: dict[str, float], gate: Gate | None, note: str, h
     if gate is None:
         return Row(output, Status.PASSED, metrics, None, note, headline)
     return row_from_metrics(output, metrics, gate, note, headline)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -12,10 +12,7 @@ import typer
 from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
 
-from models.qwen3_forced_aligner import MODEL
-from toolkit.bundle.bundle import Bundle
 from toolkit.errors import CheckpointError
-from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.export.quiet import quiet
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import qwen3_forced_aligner as wrappers
@@ -59,15 +56,6 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         assets=_assets(processor),
         options={k: options[k] for k in ("audio_seconds", "sequence_lengths", "encoder", "audio_attention")},
     )
-
-
-def plan_for_bundle(bundle: Bundle) -> ExportPlan:
-    """The plan that a bundle was made from, for the eager runtime.
-
-    Raises:
-        CheckpointError: the checkpoint is not where the bundle took it from, or has changed.
-    """
-    return plan(checkpoint_of_bundle(bundle, MODEL).folder, bundle.manifest.options)
 
 
 def load_model(checkpoint: Path) -> Any:

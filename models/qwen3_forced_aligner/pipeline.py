@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import host_arrays, host_constants
+from toolkit.bundle.host import HostSchema, host_arrays, host_constants
 from toolkit.decoding.alignment import language_from_name, monotonic, split_words
 from toolkit.decoding.rope import rotary_tables
 from toolkit.decoding.tokenise import Tokeniser
@@ -30,11 +30,7 @@ MOST_WORDS_PER_S = 12.5
 CONVOLUTIONS = 3  # of stride 2
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AudioFunction(_Schema):
+class AudioFunction(HostSchema):
     """One fixed length of the audio transformer, in frames after the convolution."""
 
     function: str
@@ -42,14 +38,14 @@ class AudioFunction(_Schema):
     frames: int = Field(gt=0)
 
 
-class SequenceFunction(_Schema):
+class SequenceFunction(HostSchema):
     """One fixed length of the prompt."""
 
     function: str
     tokens: int = Field(gt=0)
 
 
-class Rope(_Schema):
+class Rope(HostSchema):
     """Rotary embedding; `sections` splits the frequencies among three kinds of position, which are equal here."""
 
     head_dim: int = Field(gt=0)
@@ -57,7 +53,7 @@ class Rope(_Schema):
     sections: tuple[int, ...] | None
 
 
-class PromptParts(_Schema):
+class PromptParts(HostSchema):
     """What stands around the audio and the words."""
 
     before_audio: tuple[int, ...]
@@ -68,7 +64,7 @@ class PromptParts(_Schema):
     markers_per_word: int = Field(gt=0)
 
 
-class HostConstants(_Schema):
+class HostConstants(HostSchema):
     """Schema of `manifest.host` for this model; a time is `class * bin_ms`."""
 
     sample_rate: int = Field(gt=0)

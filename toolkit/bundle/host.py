@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -11,6 +11,12 @@ from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.errors import BundleError
 
 Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class HostSchema(BaseModel):
+    """Base of the schemas of `manifest.host`: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def host_constants(bundle: Bundle, schema: type[Schema]) -> Schema:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
@@ -132,3 +132,12 @@ def checkpoint_of_bundle(bundle: Bundle, model: ModelInfo) -> Checkpoint:
     if checkpoint.entry().sha256 != recorded.sha256:
         raise CheckpointError(f"{recorded.location} has changed since {bundle.path} was made", "Convert it again.")
     return checkpoint
+
+
+def plan_of_bundle(bundle: Bundle, model: ModelInfo) -> Any:
+    """The `ExportPlan` that a bundle was made from, for the wrappers behind its packages.
+
+    Raises:
+        CheckpointError: the checkpoint is no longer there, or its weights are others now.
+    """
+    return model.module("export").plan(checkpoint_of_bundle(bundle, model).folder, bundle.manifest.options)

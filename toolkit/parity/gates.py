@@ -55,3 +55,30 @@ def gate_from_package_gate(gate: "PackageGate", *, integer: bool) -> Gate:
         at_least={"psnr_db": gate.psnr_db, "cosine": gate.cosine},
         measured=gate.measured,
     )
+
+
+EXACT = Gate("counts, ids and decisions on the reference's own tensors have no tolerance", at_most={"mismatches": 0})
+
+
+def mel_gate(measured: str) -> Gate:
+    """For a mel of ours against the reference's feature extractor."""
+    reason = "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent"
+    return Gate(reason, at_most={"max_abs": 1e-3, "rel_l2": 1e-4}, measured=measured)
+
+
+def wrapper_gate(measured: str) -> Gate:
+    """For an eager wrapper against the reference's own tensor, from the reference's own inputs."""
+    reason = "the same weights in float32 by other operations: only the order of sums differs"
+    return Gate(reason, {"rel_l2": 1e-4}, {"psnr_db": 80, "cosine": 0.99999}, measured)
+
+
+def chain_gate(precision: str, measured: str) -> Gate:
+    """For logits at the end of the port's whole chain against the reference's.
+
+    Args:
+        precision: `fp16` or `fp32`, of what runs.
+        measured: what fp16 packages gave.
+    """
+    if precision == "fp32":
+        return Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60})
+    return Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, measured)

@@ -14,6 +14,13 @@ class TopTwo:
     margin: float
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
+    exponentials: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
 def top_two(logits: np.ndarray) -> TopTwo:
     """The best and the second best of one decision.
 

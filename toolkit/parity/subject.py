@@ -91,6 +91,12 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def decodes_in(self) -> Precision:
+        """Precision of what is under test in the stages decode and task; fp16 where one package is."""
+        half = self.runtime.name != "eager" and "fp16" in self.precision.values()
+        return "fp16" if half else "fp32"
+
+    @property
     def precision(self) -> dict[str, Precision]:
         """Component -> precision of its package."""
         return {c.name: c.precision for c in self.bundle.manifest.components}

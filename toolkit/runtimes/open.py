@@ -42,9 +42,10 @@ def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache
         from toolkit.runtimes.portable import PortableRuntime
 
         return PortableRuntime(bundle.locate, cache_weights=cache_weights)
+    from toolkit.export.checkpoint import plan_of_bundle
     from toolkit.runtimes.eager import EagerRuntime
 
-    return EagerRuntime(model.module("export").plan_for_bundle(bundle))
+    return EagerRuntime(plan_of_bundle(bundle, model))
 
 
 def _need_torch(name: RuntimeName) -> None:

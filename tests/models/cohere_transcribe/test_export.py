@@ -16,6 +16,7 @@ from tests.models.cohere_transcribe.host import FORMS, OPTIONS, PROMPT, forced_l
 from tests.models.cohere_transcribe.tiny import save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
 from toolkit.errors import ToolkitError
+from toolkit.export.checkpoint import plan_of_bundle
 from toolkit.export.component import export_component
 from toolkit.export.convert import ConvertRequest, convert, prepare
 from toolkit.runtimes.portable import PortableRuntime
@@ -214,7 +215,7 @@ def test_older_targets_have_the_other_forms(small, tmp_path):
 
 
 def test_the_plan_of_a_bundle_is_the_plan_it_was_made_from(converted):
-    plan = export.plan_for_bundle(converted)
+    plan = plan_of_bundle(converted, MODEL)
     assert plan.host == converted.manifest.host
     assert [c.name for c in plan.components] == [c.name for c in converted.manifest.components]
     assert converted.manifest.options == BUNDLE_OPTIONS

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from models.cohere_transcribe import export
+from models.cohere_transcribe import MODEL
 from models.cohere_transcribe.pipeline import Heard, Pipeline
 from tests.models.audio import clip
 from tests.models.cohere_transcribe.host import FORMS, forced_logits
+from toolkit.export.checkpoint import plan_of_bundle
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
 
 
 @pytest.fixture(scope="module")
 def runtimes(converted):
-    return {"eager": EagerRuntime(export.plan_for_bundle(converted)), "portable": PortableRuntime(converted.locate)}
+    return {"eager": EagerRuntime(plan_of_bundle(converted, MODEL)), "portable": PortableRuntime(converted.locate)}
 
 
 @pytest.fixture(params=["eager", "portable"])

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import typer
 
-from models.qwen3_forced_aligner import MODEL, export
+from models.qwen3_forced_aligner import MODEL
 from models.qwen3_forced_aligner.pipeline import Pipeline
 from models.qwen3_forced_aligner.reference import Reference
 from tests.models.qwen3_forced_aligner.host import OPTIONS, clip, opened, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import TEMPLATE, save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
 from toolkit.errors import CheckpointError
+from toolkit.export.checkpoint import plan_of_bundle
 from toolkit.export.component import export_component
 from toolkit.export.convert import ConvertRequest, convert, prepare
 from toolkit.runtimes.portable import PortableRuntime
@@ -227,6 +228,6 @@ def test_older_targets_get_a_package_a_length(small, tmp_path):
 
 
 def test_the_plan_of_a_bundle_is_the_plan_it_was_made_from(converted):
-    plan = export.plan_for_bundle(converted)
+    plan = plan_of_bundle(converted, MODEL)
     assert plan.host == converted.manifest.host
     assert [c.name for c in plan.components] == [c.name for c in converted.manifest.components]

@@ -1,6 +1,7 @@
 """Choosing a runtime."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,15 +31,18 @@ class FakeModel:
         assert part == "export"
         return self
 
-    def plan_for_bundle(self, bundle):
-        return ("plan", bundle)
+    def plan(self, folder, options):
+        return ("plan", folder, options)
 
 
-def test_portable_and_eager():
+def test_portable_and_eager(monkeypatch):
     bundle = FakeBundle()
+    bundle.manifest = SimpleNamespace(options={"audio_seconds": "5"})
+    found = SimpleNamespace(folder="checkpoint")
+    monkeypatch.setattr("toolkit.export.checkpoint.checkpoint_of_bundle", lambda bundle, model: found)
     assert open_runtime("portable", bundle, FakeModel()).name == "portable"
     eager = open_runtime("eager", bundle, FakeModel())
-    assert (eager.name, eager._plan) == ("eager", ("plan", bundle))
+    assert (eager.name, eager._plan) == ("eager", ("plan", "checkpoint", {"audio_seconds": "5"}))
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there")
