@@ -1,24 +1,20 @@
 """Cohere Transcribe's components, constants and host files, read from a checkpoint."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import torch
 import typer
 from transformers import AutoProcessor, CohereAsrForConditionalGeneration
-from transformers.models.cohere_asr.processing_cohere_asr import _NO_SPACE_LANGS, LANGUAGES
+from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES
 
 from toolkit.errors import CheckpointError
+from toolkit.export.host import nemo_assets, nemo_mel_constants, numbers_of_option
 from toolkit.export.quiet import quiet
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import cohere_transcribe as wrappers
 from wrappers.conformer import Subsampling
-
-LOG_GUARD = 2.0**-24  # transformers' feature_extraction_cohere_asr.LOG_ZERO_GUARD_VALUE
-NORMALISATION_EPS = 1e-5  # its EPSILON
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -49,7 +45,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     return ExportPlan(
         components=(sizes.encoder(), sizes.cross_kv(), *(build() for form, build in decoders.items() if form in forms)),
         host=_host(model, processor, windows, cache, prompts, str(options["head"])),
-        assets=_assets(processor),
+        assets=nemo_assets(processor.feature_extractor, processor.tokenizer),
         options={
             "audio_seconds": ",".join(f"{s:g}" for s in seconds),
             "decoder": ",".join(form for form in decoders if form in forms),
@@ -76,13 +72,8 @@ def audio_seconds(text: str, longest: float) -> list[float]:
     Raises:
         typer.BadParameter: not numbers between 1 and `longest`.
     """
-    try:
-        seconds = sorted({float(part) for part in text.split(",")})
-    except ValueError as error:
-        raise typer.BadParameter(f"--audio-seconds wants numbers such as 15,35, got '{text}'") from error
-    if not all(1 <= s <= longest for s in seconds):
-        raise typer.BadParameter(f"--audio-seconds must lie between 1 and {longest:g}, where the model cuts the audio")
-    return seconds
+    why = ", where the model cuts the audio"
+    return numbers_of_option(text, "--audio-seconds", 1, longest, example="15,35", why=why)
 
 
 def _cache(tokens: int, prompt: int, config: Any) -> int:
@@ -237,15 +228,7 @@ def _host(
     end = config.eos_token_id if isinstance(config.eos_token_id, int) else config.eos_token_id[0]
     return {
         "sample_rate": extractor.sampling_rate,
-        "mel": {
-            "n_fft": extractor.n_fft,
-            "win_length": extractor.win_length,
-            "hop_length": extractor.hop_length,
-            "n_mels": extractor.feature_size,
-            "preemphasis": extractor.preemphasis or 0.0,
-            "log_guard": LOG_GUARD,
-            "eps": NORMALISATION_EPS,
-        },
+        "mel": nemo_mel_constants(extractor),
         "longest_s": extractor.max_audio_clip_s,
         "search_s": extractor.overlap_chunk_second,
         "energy_samples": extractor.min_energy_window_samples,
@@ -254,19 +237,7 @@ def _host(
         "encoder_windows": windows,
         "cache_tokens": cache,
         "prompts": prompts,
-        "languages_without_blanks": sorted(_NO_SPACE_LANGS),
         "eos_id": end,
         "special_ids": sorted({end, config.pad_token_id, *processor.tokenizer.all_special_ids}),
         "head": head,
-    }
-
-
-def _assets(processor: Any) -> dict[str, bytes]:
-    extractor = processor.feature_extractor
-    window = torch.hann_window(extractor.win_length, periodic=False).numpy()
-    features = {"mel_filters": np.ascontiguousarray(extractor.mel_filters.numpy()), "window": window}
-    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
-    return {
-        "features.safetensors": safetensors.numpy.save(features),
-        "tokenizer.json": json.dumps(tokenizer, ensure_ascii=False).encode(),
     }

@@ -12,7 +12,7 @@ from toolkit.audio.dither import dithered
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.audio.quiet_cuts import cut_at_quiet_points
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import HostSchema, host_arrays, host_constants
+from toolkit.bundle.host import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.decoding.detokenise import Detokeniser
 from toolkit.decoding.seq2seq import Decoded, GreedyOptions, greedy
 from toolkit.decoding.transcript import Segment, Token, Transcript, join_segments
@@ -26,14 +26,6 @@ LANGUAGE_NAMES = {
     "japanese": "ja", "korean": "ko", "dutch": "nl", "polish": "pl", "portuguese": "pt", "vietnamese": "vi",
     "chinese": "zh",
 }  # fmt: skip
-
-
-class EncoderWindow(HostSchema):
-    """One fixed length of the encoder."""
-
-    function: str
-    mel_frames: int = Field(gt=0)
-    encoder_frames: int = Field(gt=0)
 
 
 class Prompts(HostSchema):
@@ -56,7 +48,6 @@ class HostConstants(HostSchema):
     encoder_windows: tuple[EncoderWindow, ...] = Field(min_length=1)
     cache_tokens: int = Field(gt=0)
     prompts: Mapping[str, Prompts]
-    languages_without_blanks: tuple[str, ...]
     eos_id: int
     special_ids: tuple[int, ...]
     head: Literal["raw", "log-softmax"]

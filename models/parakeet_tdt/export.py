@@ -1,15 +1,13 @@
 """Parakeet TDT's components, constants and host files, read from a checkpoint."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import torch
-import typer
 from transformers import AutoTokenizer, ParakeetFeatureExtractor, ParakeetForTDT
 
+from toolkit.export.host import nemo_assets, nemo_mel_constants, numbers_of_option
 from toolkit.export.quiet import quiet
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import parakeet_tdt as wrappers
@@ -17,8 +15,6 @@ from wrappers.conformer import Subsampling
 
 # Encoder frames shared by two windows of a long file: their cut lies in the middle, so each side keeps 2 s of context.
 WINDOW_OVERLAP_S = 4.0
-LOG_GUARD = 2.0**-24  # transformers' feature_extraction_parakeet.LOG_ZERO_GUARD_VALUE
-NORMALISATION_EPS = 1e-5  # its EPSILON
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -38,7 +34,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     return ExportPlan(
         components=(_encoder(model, windows), *_decoder_components(model)),
         host=_host(model, extractor, checkpoint, windows),
-        assets=_assets(extractor, checkpoint),
+        assets=nemo_assets(extractor, AutoTokenizer.from_pretrained(checkpoint)),
         options={"audio_seconds": ",".join(f"{s:g}" for s in seconds)},
     )
 
@@ -56,13 +52,7 @@ def window_seconds(text: str) -> list[float]:
     Raises:
         typer.BadParameter: not positive numbers.
     """
-    try:
-        seconds = sorted({float(part) for part in text.split(",")})
-    except ValueError as error:
-        raise typer.BadParameter(f"--audio-seconds wants numbers such as 5,15,30, got '{text}'") from error
-    if not seconds or not all(1 <= s <= 400 for s in seconds):
-        raise typer.BadParameter("--audio-seconds must lie between 1 and 400")
-    return seconds
+    return numbers_of_option(text, "--audio-seconds", 1, 400, example="5,15,30")
 
 
 def _window(model: Any, extractor: Any, seconds: float) -> dict[str, Any]:
@@ -139,15 +129,7 @@ def _host(model: Any, extractor: Any, checkpoint: Path, windows: list[dict[str, 
     never_text = {config.blank_token_id, config.pad_token_id, *tokenizer.all_special_ids}
     return {
         "sample_rate": extractor.sampling_rate,
-        "mel": {
-            "n_fft": extractor.n_fft,
-            "win_length": extractor.win_length,
-            "hop_length": extractor.hop_length,
-            "n_mels": extractor.feature_size,
-            "preemphasis": extractor.preemphasis or 0.0,
-            "log_guard": LOG_GUARD,
-            "eps": NORMALISATION_EPS,
-        },
+        "mel": nemo_mel_constants(extractor),
         "subsampling_factor": factor,
         "frame_s": factor * extractor.hop_length / extractor.sampling_rate,
         "blank_id": config.blank_token_id,
@@ -159,14 +141,4 @@ def _host(model: Any, extractor: Any, checkpoint: Path, windows: list[dict[str, 
         "max_symbols_per_step": config.max_symbols_per_step,
         "encoder_windows": windows,
         "window_overlap_s": WINDOW_OVERLAP_S,
-    }
-
-
-def _assets(extractor: Any, checkpoint: Path) -> dict[str, bytes]:
-    window = torch.hann_window(extractor.win_length, periodic=False).numpy()
-    features = {"mel_filters": np.ascontiguousarray(extractor.mel_filters.numpy()), "window": window}
-    tokenizer = json.loads(AutoTokenizer.from_pretrained(checkpoint).backend_tokenizer.to_str())
-    return {
-        "features.safetensors": safetensors.numpy.save(features),
-        "tokenizer.json": json.dumps(tokenizer, ensure_ascii=False).encode(),
     }

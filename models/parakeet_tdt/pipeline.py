@@ -9,7 +9,7 @@ from pydantic import Field
 
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import HostSchema, host_arrays, host_constants
+from toolkit.bundle.host import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.decoding.detokenise import Detokeniser
 from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.decoding.transcript import Transcript
@@ -27,14 +27,6 @@ STEP_COMPONENTS: dict[StepForm, tuple[str, ...]] = {
     "decision": ("prediction", "joint_decision"),
     "split": ("prediction", "joint"),
 }
-
-
-class EncoderWindow(HostSchema):
-    """One fixed length of the encoder."""
-
-    function: str
-    mel_frames: int = Field(gt=0)
-    encoder_frames: int = Field(gt=0)
 
 
 class HostConstants(HostSchema):

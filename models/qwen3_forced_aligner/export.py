@@ -1,18 +1,17 @@
 """Qwen3-ForcedAligner's components, constants and host files, read from a checkpoint."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import safetensors.numpy
 import torch
 import typer
 from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
 
 from toolkit.errors import CheckpointError
+from toolkit.export.host import host_assets, numbers_of_option
 from toolkit.export.quiet import quiet
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import qwen3_forced_aligner as wrappers
@@ -77,7 +76,7 @@ def audio_seconds(text: str, reach_s: float) -> list[float]:
     """
     if text == "auto":
         return [float(s) for s in _as_far_as(AUDIO_SECONDS, reach_s)]
-    return sorted({float(n) for n in _numbers(text, "--audio-seconds", 1, 3600)})
+    return numbers_of_option(text, "--audio-seconds", 1, 3600)
 
 
 def sequence_lengths(text: str, reach_s: float) -> list[int]:
@@ -92,10 +91,10 @@ def sequence_lengths(text: str, reach_s: float) -> list[int]:
     """
     if text == "auto":
         return _as_far_as(SEQUENCE_LENGTHS, reach_s * TOKENS_PER_S)
-    numbers = _numbers(text, "--sequence-lengths", 32, 65536)
+    numbers = numbers_of_option(text, "--sequence-lengths", 32, 65536)
     if broken := [n for n in numbers if not n.is_integer()]:
         raise typer.BadParameter(f"--sequence-lengths wants whole numbers, {broken[0]:g} is none")
-    lengths = sorted({int(n) for n in numbers})
+    lengths = [int(n) for n in numbers]
     if odd := [n for n in lengths if n > QUERY_BLOCK and n % QUERY_BLOCK]:
         raise typer.BadParameter(f"--sequence-lengths over {QUERY_BLOCK} must be multiples of it, {odd[0]} is not")
     return lengths
@@ -111,16 +110,6 @@ def conv_frames(mel_frames: int) -> int:
 def _as_far_as(lengths: tuple[int, ...], needed: float) -> list[int]:
     """The lengths up to the first that holds what is needed."""
     return [n for n, shorter in zip(lengths, (0, *lengths), strict=False) if shorter < needed]
-
-
-def _numbers(text: str, option: str, low: int, high: int) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(f"{option} wants numbers such as 8,40, got '{text}'") from error
-    if not all(low <= n <= high for n in numbers):
-        raise typer.BadParameter(f"{option} must lie between {low} and {high}")
-    return numbers
 
 
 def _check(config: Any) -> None:
@@ -267,7 +256,6 @@ def _host(
         "audio_functions": windows,
         "sequences": sequences,
         "head_positions": HEAD_POSITIONS,
-        "hidden_size": text.hidden_size,
         "rope": {
             "head_dim": text.head_dim,
             "theta": text.rope_parameters["rope_theta"],
@@ -317,10 +305,5 @@ def _prompt(processor: Any, config: Any) -> dict[str, Any]:
 
 def _assets(processor: Any) -> dict[str, bytes]:
     extractor = processor.feature_extractor
-    window = torch.hann_window(extractor.n_fft).numpy()
-    filters = np.ascontiguousarray(np.asarray(extractor.mel_filters, dtype=np.float32))
-    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
-    return {
-        "features.safetensors": safetensors.numpy.save({"mel_filters": filters, "window": window}),
-        "tokenizer.json": json.dumps(tokenizer, ensure_ascii=False).encode(),
-    }
+    filters = np.asarray(extractor.mel_filters, dtype=np.float32)
+    return host_assets(filters, torch.hann_window(extractor.n_fft).numpy(), processor.tokenizer)

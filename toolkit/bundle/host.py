@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -17,6 +17,14 @@ class HostSchema(BaseModel):
     """Base of the schemas of `manifest.host`: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderWindow(HostSchema):
+    """One fixed length of an encoder that takes mel."""
+
+    function: str
+    mel_frames: int = Field(gt=0)
+    encoder_frames: int = Field(gt=0)
 
 
 def host_constants(bundle: Bundle, schema: type[Schema]) -> Schema:
