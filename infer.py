@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "parakeet-tdt"
 STDIN = "-"
-LISTED_WORDS = 5
+LISTED = 5
 
 Progress = Callable[[int, int], None]
 Call = Callable[[Any, "np.ndarray", Progress], "Transcript"]  # pipeline, samples, progress
@@ -166,20 +166,23 @@ def _report_cut(result: Result) -> None:
     """One line on stderr for the pieces whose text a limit ended, and not the model."""
     cut = [segment for segment in result.transcript.segments if segment.stop != "eos"]
     if cut:
-        pieces = ", ".join(f"{s.start_s:.1f} to {s.end_s:.1f} s ({s.stop})" for s in cut[:LISTED_WORDS])
-        more = f" and {len(cut) - LISTED_WORDS} more" if len(cut) > LISTED_WORDS else ""
-        typer.echo(f"note: {result.file}: the text of {pieces}{more} may be cut", err=True)
+        pieces = _listed([f"{s.start_s:.1f} to {s.end_s:.1f} s ({s.stop})" for s in cut])
+        typer.echo(f"note: {result.file}: the text of {pieces} may be cut", err=True)
 
 
 def _report_zero_length(result: Result) -> None:
     """One line on stderr for the words whose start is their end: the model found no time for them."""
     words = result.transcript.words
     indices = zero_length_words(words)
-    if not indices:
-        return
-    listed = ", ".join(f"{words[i].text} ({words[i].start_s:.2f} s)" for i in indices[:LISTED_WORDS])
-    more = f" and {len(indices) - LISTED_WORDS} more" if len(indices) > LISTED_WORDS else ""
-    typer.echo(f"note: {len(indices)} of {len(words)} words have no length: {listed}{more}", err=True)
+    if indices:
+        listed = _listed([f"{words[i].text} ({words[i].start_s:.2f} s)" for i in indices])
+        typer.echo(f"note: {len(indices)} of {len(words)} words have no length: {listed}", err=True)
+
+
+def _listed(items: list[str]) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return ", ".join(items[:LISTED]) + more
 
 
 def _results(request: _Request, options: dict[str, Any], call: Call) -> list[Result]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.cohere_transcribe.decoders import COMPONENTS, DECODERS, DecoderForm
+from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
 from models.cohere_transcribe.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Heard, Pipeline
 from models.cohere_transcribe.reference import Reference, ReferencePiece, decoder_forms
@@ -160,13 +160,12 @@ class Comparison:
             add("wrappers", f"{name}: encoder_length", np.array([n], np.int32), outputs["encoder_length"], EXACT)
         keys_values = eager.load("cross_kv").predict({"encoder": self._padded(piece.frames[None], 1)})
         for kind in ("key", "value"):
-            theirs = getattr(piece, f"cross_{kind}")
-            add("wrappers", f"cross_kv: cross_{kind}", theirs, keys_values[f"cross_{kind}"][:, :, :n], WRAPPERS)
+            ours = keys_values[f"cross_{kind}"][:, :, :n]
+            add("wrappers", f"cross_kv: cross_{kind}", getattr(piece, f"cross_{kind}"), ours, WRAPPERS)
+        heard, theirs = self._heard_by_reference(piece), self._shown(piece.logits)
         for form, pipeline in self._wrapped.items():
-            heard = self._heard_by_reference(piece)
-            logits = self._forced(pipeline, heard, piece)
             gate = STATEFUL if form == "stateful" else WRAPPERS
-            add("wrappers", f"{COMPONENTS[form]}: logits", self._shown(piece.logits), logits, gate)
+            add("wrappers", f"{COMPONENTS[form]}: logits", theirs, self._forced(pipeline, heard, piece), gate)
 
     def _decode(
         self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
@@ -177,13 +176,7 @@ class Comparison:
         self._ladder.add("decode", "prompt", piece.prompt, prompt, EXACT)
         logits = self._forced(form.pipeline, heard, piece)
         theirs = self._shown(piece.logits)
-        self._ladder.add(
-            "decode",
-            f"teacher-forced logits, {name}",
-            theirs,
-            logits,
-            self._chain,
-        )
+        self._ladder.add("decode", f"teacher-forced logits, {name}", theirs, logits, self._chain)
         noise = float(np.abs(theirs - logits).max())
         form.forced.decisions += len(theirs)
         for step in np.flatnonzero(theirs.argmax(1) != logits.argmax(1)):
@@ -201,7 +194,7 @@ class Comparison:
 
     def _forced(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
         """Logits [U, V] along the reference's tokens."""
-        decoder = DECODERS[pipeline.decoder_form](pipeline.runtime, heard.inputs(), pipeline.host.cache_tokens)
+        decoder = pipeline.start(heard)
         rows = [decoder.prefill(piece.prompt.astype(np.int32))]
         rows += [decoder.step(int(token)) for token in piece.tokens[:-1]]
         return np.stack(rows)

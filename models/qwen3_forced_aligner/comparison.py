@@ -56,6 +56,7 @@ class Comparison:
         self._eager = EagerRuntime(self._plan)
         self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
         self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
+        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED)
         self._reference_from_truth: list[float] = []
 
     def run(self) -> None:
@@ -95,16 +96,14 @@ class Comparison:
                 self._decode(name, form, clip, words, run, truth)
 
     def _audio_wrappers(self, run: ReferenceRun) -> None:
-        """Each encoder component, fed with the reference's own tensors; every length of the transformer that fits."""
+        """Each encoder component, fed with the reference's own tensors; the transformer at the shortest length that
+        fits, since the longer ones compute the same windows."""
         add, h, n = self._ladder.add, self._host, len(run.frames)
-        convolve = self._eager.load("audio_conv")
-        columns = range(0, run.mel.shape[1], h.chunk_mel_frames)
-        chunks = [np.ascontiguousarray(run.mel[None, :, c : c + h.chunk_mel_frames]) for c in columns]
-        frames = np.concatenate([convolve.predict({"mel": chunk})["frames"][0] for chunk in chunks])
+        chunks = range(run.mel.shape[1] // h.chunk_mel_frames)
+        frames = np.concatenate([self._wrapped["split"].convolve(run.mel, chunk) for chunk in chunks])
         add("wrappers", "audio_conv: frames", run.frames, frames[:n], WRAPPERS)
-        for function in h.audio_functions:
-            if function.frames < n:
-                continue
+        function = next((f for f in h.audio_functions if f.frames >= n), None)
+        if function:
             padded = np.zeros((1, function.frames, run.frames.shape[1]), np.float32)
             padded[0, :n] = run.frames
             component = self._eager.load("audio_transformer", function.function)
@@ -112,7 +111,6 @@ class Comparison:
             name = f"audio_transformer {function.function}"
             add("wrappers", f"{name}: audio", run.audio, audio[:n], WRAPPERS)
             add("wrappers", f"{name}: padding", np.zeros(1, np.int32), np.array([np.count_nonzero(audio[n:])]), EXACT)
-            break  # the longer ones compute the same windows
         if h.audio_attention == "windowed":
             whole = self._wrapped["monolithic"].encode(run.mel, run.length)
             add("wrappers", "audio_encoder: audio", run.audio, whole, WRAPPERS)
@@ -138,13 +136,7 @@ class Comparison:
         """The whole chain on its own, from audio to classes and times."""
         marks = form.pipeline.marks(clip.audio, words)
         if name == self._pipeline.encoder_form:
-            self._ladder.add(
-                "decode",
-                "logits, mel to head",
-                run.logits,
-                marks.logits,
-                chain_gate(self._subject.decodes_in, LOGITS_MEASURED),
-            )
+            self._ladder.add("decode", "logits, mel to head", run.logits, marks.logits, self._chain)
         theirs = run.logits.argmax(1)
         noise = float(np.abs(run.logits - marks.logits).max())
         form.flips.decisions += len(theirs)

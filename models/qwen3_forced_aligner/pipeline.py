@@ -76,7 +76,6 @@ class HostConstants(HostSchema):
     audio_functions: tuple[AudioFunction, ...] = Field(min_length=1)
     sequences: tuple[SequenceFunction, ...] = Field(min_length=1)
     head_positions: int = Field(gt=0)
-    hidden_size: int = Field(gt=0)
     rope: Rope
     prompt: PromptParts
     classes: int = Field(gt=0)
@@ -281,7 +280,7 @@ class Pipeline:
         of = len(chunks) + len(starts)
         rows = []
         for chunk in chunks:
-            rows.append(self._convolve(mel, chunk))
+            rows.append(self.convolve(mel, chunk))
             progress(chunk + 1, of)
         packed, kept = np.concatenate(rows)[:frames], []
         # Several calls only where windows do not see each other: nothing is lost between them.
@@ -290,8 +289,8 @@ class Pipeline:
             progress(call, of)
         return np.concatenate(kept)
 
-    def _convolve(self, mel: np.ndarray, chunk: int) -> np.ndarray:
-        """One chunk's frames [F, D]."""
+    def convolve(self, mel: np.ndarray, chunk: int) -> np.ndarray:
+        """Frames [F, D] of one chunk of mel [M, T], by its number."""
         width = self.host.chunk_mel_frames
         columns = np.ascontiguousarray(mel[None, :, chunk * width : (chunk + 1) * width])
         return self._runtime.load("audio_conv").predict({"mel": columns})["frames"][0]

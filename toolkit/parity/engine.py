@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from toolkit.bundle.bundle import Bundle
-from toolkit.export.checkpoint import checkpoint_of_bundle, plan_of_bundle
+from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.model import ModelInfo
 from toolkit.parity.ladder import Ladder, LadderResult, Row, SkipStage, Status
 from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_calls
@@ -25,12 +25,13 @@ def open_subject(
         UnsupportedError: the runtime is not available on this machine.
     """
     name = resolve(runtime)
-    plan = plan_of_bundle(bundle, model)
+    checkpoint = checkpoint_of_bundle(bundle, model)
+    plan = model.module("export").plan(checkpoint.folder, bundle.manifest.options)
     eager = EagerRuntime(plan)
     return Subject(
         model=model,
         bundle=bundle,
-        checkpoint=checkpoint_of_bundle(bundle, model),
+        checkpoint=checkpoint,
         plan=plan,
         eager=eager,
         runtime=eager if name == "eager" else open_runtime(name, bundle, model),
