@@ -1,0 +1,392 @@
+"""PocketTTS' backbone and flow head as Core ML components. Source: `transformers` 5.23
+`models/pocket_tts/modeling_pocket_tts.py`. The codec is in `wrappers/pocket_tts_codec.py`.
+
+One `Backbone` holds the maths of all forms; a form says only where earlier keys and values are kept: with the caller
+(`Prefill`, `ExternalStep`) or in a state of the model (`StatefulStep`). What differs from the reference, and why:
+
+- the reference appends to a cache that grows; ours has a fixed number of slots, masked from integers (`position`);
+- the functions of the caller's cache return the new rows only, zero where the chunk was padding: nothing padded can
+  enter a cache, and a cache of megabytes does not come back at every step;
+- cos and sin are inputs: angles computed in float16 are off by whole turns at late positions;
+- the learnt start latent is chosen by a flag, where an earlier port passed NaN, which hardware alters;
+- the norms of the flow head are `layer_norm` ops, where the reference writes them out for training.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from wrappers.conformer import MASKED
+from wrappers.qwen3 import rotate
+
+# Keys and values [1, K, C, d] that may be attended to, with their mask [1, 1, S or 1, C].
+KeysValues = tuple[Tensor, Tensor, Tensor]
+# (layer, new keys [1, K, S, d], new values) -> all that the new queries may see.
+Remember = Callable[[int, Tensor, Tensor], Sequence[KeysValues]]
+
+
+class TextEmbedding(nn.Module):
+    """Ids to the backbone's width: text, and the token in front of a voice.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.tokens = model.model.embed_tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens int32 [1, T] -> embeds [1, T, D]."""
+        return self.tokens(tokens)
+
+
+class VoiceProjection(nn.Module):
+    """Latents of a voice, in the codec's own space, to the backbone's width.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.projection = model.model.audio_prompt_proj
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """latents [1, T, Z] -> embeds [1, T, D]."""
+        return self.projection(latents)
+
+
+class Attention(nn.Module):
+    """Rotary grouped-query attention over keys that come in several pieces.
+
+    Args:
+        attention: the reference's `PocketTTSAttention`.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
+        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
+        self.head_dim, self.scaling = attention.head_dim, float(attention.scaling)
+        self.groups = int(attention.num_key_value_groups)
+        self.key_heads = attention.k_proj.out_features // self.head_dim
+
+    def keys_values(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden [1, S, D], cos and sin [1, S, 1, d] -> two of [1, K, S, d]."""
+        shape = (1, hidden.shape[1], self.key_heads, self.head_dim)
+        key = rotate(self.k_proj(hidden).view(shape), cos, sin)
+        return key.transpose(1, 2), self.v_proj(hidden).view(shape).transpose(1, 2)
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, pieces: Sequence[KeysValues]) -> Tensor:
+        """hidden [1, S, D], cos and sin [1, S, 1, d], pieces of all keys -> [1, S, D]."""
+        length = hidden.shape[1]
+        query = self.q_proj(hidden).view(1, length, self.key_heads * self.groups, self.head_dim)
+        query = (rotate(query, cos, sin) * self.scaling).view(1, length, self.key_heads, self.groups, self.head_dim)
+        rows = query.permute(0, 2, 3, 1, 4).reshape(1, self.key_heads, self.groups * length, self.head_dim)
+        scores = [rows @ key.transpose(2, 3) + self._grouped(mask) for key, _, mask in pieces]
+        weights = torch.softmax(torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0], dim=-1)
+        shares = torch.split(weights, [key.shape[2] for key, _, _ in pieces], dim=-1)
+        # [1, K, G*S, d]
+        context = reduce(torch.add, [share @ value for share, (_, value, _) in zip(shares, pieces, strict=True)])
+        context = context.view(1, self.key_heads, self.groups, length, self.head_dim).permute(0, 3, 1, 2, 4)
+        return self.o_proj(context.reshape(1, length, -1))
+
+    def _grouped(self, mask: Tensor) -> Tensor:
+        """A row a query of each group."""
+        return torch.cat([mask] * self.groups, dim=2) if mask.shape[2] > 1 and self.groups > 1 else mask
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each behind a norm.
+
+    Args:
+        layer: the reference's `PocketTTSDecoderLayer`.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.attention, self.attention_norm = Attention(layer.self_attn), layer.input_layernorm
+        self.mlp, self.mlp_norm = layer.mlp, layer.post_attention_layernorm
+
+
+class Backbone(nn.Module):
+    """All layers, without the final norm.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([Layer(layer) for layer in model.model.layers])
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, remember: Remember) -> Tensor:
+        """hidden [1, S, D], cos and sin [1, S, d] -> [1, S, D]."""
+        cos, sin = cos.unsqueeze(2), sin.unsqueeze(2)  # [1, S, d] -> [1, S, 1, d]
+        for i, layer in enumerate(self.layers):
+            normed = layer.attention_norm(hidden)
+            pieces = remember(i, *layer.attention.keys_values(normed, cos, sin))
+            hidden = hidden + layer.attention(normed, cos, sin, pieces)
+            hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
+        return hidden
+
+
+class Prefill(nn.Module):
+    """One chunk of voice and text behind what the caller's cache holds.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+        slots: of the cache.
+        chunk: fixed length T.
+    """
+
+    def __init__(self, model: nn.Module, slots: int, chunk: int) -> None:
+        super().__init__()
+        self.backbone = Backbone(model)
+        self.register_buffer("slots", torch.arange(slots, dtype=torch.int32), persistent=False)
+        self.register_buffer("rows", torch.arange(chunk, dtype=torch.int32), persistent=False)
+        future = torch.triu(torch.full((chunk, chunk), MASKED), diagonal=1)
+        self.register_buffer("future", future[None, None], persistent=False)  # [1, 1, T, T]
+
+    def forward(
+        self,
+        embeds: Tensor,
+        length: Tensor,
+        position: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        key_in: Tensor,
+        value_in: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """embeds [1, T, D], length int32 [1] of them valid, position int32 [1] of the first, cos and sin [1, T, d],
+        key_in and value_in [L, K, C, d] -> key_out, value_out [L, K, T, d], zero from `length` on."""
+        valid = (self.rows < length).to(torch.float32)[None, None, :, None]  # [1, 1, T, 1]
+        past = _beyond(self.slots, position)
+        keys, values = [], []
+
+        def remember(layer: int, key: Tensor, value: Tensor) -> Sequence[KeysValues]:
+            keys.append(key * valid)
+            values.append(value * valid)
+            return (key_in[layer : layer + 1], value_in[layer : layer + 1], past), (key, value, self.future)
+
+        self.backbone(embeds, cos, sin, remember)
+        return torch.cat(keys), torch.cat(values)
+
+
+class _Step(nn.Module):
+    """One latent in: what both forms of the step share.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+        slots: of the cache.
+    """
+
+    def __init__(self, model: nn.Module, slots: int) -> None:
+        super().__init__()
+        self.backbone, self.norm, self.eos_head = Backbone(model), model.model.norm, model.eos_head
+        self.latent_projection = model.model.audio_latent_proj
+        self.register_buffer("start_latent", model.model.bos_latent.detach()[None].clone(), persistent=False)
+        self.register_buffer("slots", torch.arange(slots, dtype=torch.int32), persistent=False)
+
+    def step(
+        self, latent: Tensor, is_start: Tensor, cos: Tensor, sin: Tensor, remember: Remember
+    ) -> tuple[Tensor, Tensor]:
+        """latent [1, Z], is_start [1], cos and sin [1, 1, d] -> (hidden [1, D], eos_logit [1, 1])."""
+        chosen = latent * (1.0 - is_start) + self.start_latent * is_start
+        embed = self.latent_projection(chosen).unsqueeze(1)  # [1, Z] -> [1, 1, D]
+        hidden = self.norm(self.backbone(embed, cos, sin, remember)).squeeze(1)
+        return hidden, self.eos_head(hidden)
+
+
+class ExternalStep(_Step):
+    """One latent; the caller keeps the cache."""
+
+    def __init__(self, model: nn.Module, slots: int) -> None:
+        super().__init__(model, slots)
+        self.register_buffer("seen", torch.zeros(1, 1, 1, 1), persistent=False)
+
+    def forward(
+        self,
+        latent: Tensor,
+        is_start: Tensor,
+        position: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        key_in: Tensor,
+        value_in: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """latent [1, Z] normalised, is_start [1] (1 takes the learnt start latent instead), position int32 [1], cos and
+        sin [1, 1, d], key_in and value_in [L, K, C, d] -> (hidden [1, D], eos_logit [1, 1], key_out, value_out
+        [L, K, 1, d])."""
+        past = _beyond(self.slots, position)
+        keys, values = [], []
+
+        def remember(layer: int, key: Tensor, value: Tensor) -> Sequence[KeysValues]:
+            keys.append(key)
+            values.append(value)
+            return (key_in[layer : layer + 1], value_in[layer : layer + 1], past), (key, value, self.seen)
+
+        hidden, eos_logit = self.step(latent, is_start, cos, sin, remember)
+        return hidden, eos_logit, torch.cat(keys), torch.cat(values)
+
+
+class StatefulStep(_Step):
+    """One latent; the model keeps the cache in its states `key_cache` and `value_cache` [L, K, C, d]."""
+
+    def __init__(self, model: nn.Module, slots: int) -> None:
+        super().__init__(model, slots)
+        first = self.backbone.layers[0].attention
+        shape = (len(self.backbone.layers), first.key_heads, slots, first.head_dim)
+        self.register_buffer("key_cache", torch.zeros(shape))
+        self.register_buffer("value_cache", torch.zeros(shape))
+
+    def forward(
+        self, latent: Tensor, is_start: Tensor, position: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """latent [1, Z] normalised, is_start [1], position int32 [1], cos and sin [1, 1, d] -> (hidden [1, D],
+        eos_logit [1, 1])."""
+        place = position[0]
+        seen = _beyond(self.slots, position + 1)
+
+        def remember(layer: int, key: Tensor, value: Tensor) -> Sequence[KeysValues]:
+            self.key_cache[layer : layer + 1, :, place : place + 1] = key
+            self.value_cache[layer : layer + 1, :, place : place + 1] = value
+            return ((self.key_cache[layer : layer + 1], self.value_cache[layer : layer + 1], seen),)
+
+        return self.step(latent, is_start, cos, sin, remember)
+
+
+def _beyond(slots: Tensor, position: Tensor) -> Tensor:
+    """slots int32 [C], position int32 [1] -> mask [1, 1, 1, C], -1e4 from the position on."""
+    return (slots >= position).to(torch.float32)[None, None, None] * MASKED
+
+
+class TimeEmbedding(nn.Module):
+    """A flow time to the flow head's width.
+
+    Args:
+        embedding: the reference's `PocketTTSTimestepEmbedding`.
+    """
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.activation = embedding.fc1, embedding.fc2, embedding.act_fn
+        self.eps, self.width = float(embedding.norm.variance_epsilon), embedding.norm.weight.shape[0]
+        self.register_buffer("frequencies", embedding.freqs.detach().float().clone()[None], persistent=False)
+        self.register_buffer("weight", embedding.norm.weight.detach().clone()[None], persistent=False)
+
+    def forward(self, time: Tensor) -> Tensor:
+        """time [1, 1] in 0..1 -> [1, H]."""
+        angles = time * self.frequencies
+        hidden = self.fc2(self.activation(self.fc1(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))))
+        centred = hidden - hidden.mean(dim=-1, keepdim=True)
+        # The unbiased variance from a mean: a sum of squares would leave the range of float16.
+        variance = (centred * centred).mean(dim=-1, keepdim=True) * (self.width / (self.width - 1))
+        return hidden * (self.weight * torch.rsqrt(variance + self.eps))
+
+
+class FlowBlock(nn.Module):
+    """Residual block whose norm is shifted, scaled and gated by the condition.
+
+    Args:
+        block: the reference's `PocketTTSFlowResBlock`.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.fc1, self.fc2 = _layer_norm(block.norm), block.fc1, block.fc2
+        self.activation, self.modulation = block.act_fn, block.adaln_proj
+
+    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """hidden and condition [1, H] -> [1, H]."""
+        shift, scale, gate = self.modulation(self.activation(condition)).chunk(3, dim=-1)
+        modulated = self.norm(hidden) * (1.0 + scale) + shift
+        return hidden + gate * self.fc2(self.activation(self.fc1(modulated)))
+
+
+class FlowHead(nn.Module):
+    """The flow head without its times.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        head = model.flow_head
+        self.latent_projection, self.condition_projection = head.input_proj, head.cond_proj
+        self.blocks = nn.ModuleList([FlowBlock(block) for block in head.layers])
+        final = head.final_layer
+        self.norm, self.modulation = _layer_norm(final.norm), final.adaln_proj
+        self.activation, self.output = final.act_fn, final.proj
+
+    def condition(self, hidden: Tensor) -> Tensor:
+        """hidden [1, D] -> [1, H]."""
+        return self.condition_projection(hidden)
+
+    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
+        """latent [1, Z], condition [1, H] -> [1, Z]: a velocity, or the latent itself of a drifting head."""
+        inner = self.latent_projection(latent)
+        for block in self.blocks:
+            inner = block(inner, condition)
+        shift, scale = self.modulation(self.activation(condition)).chunk(2, dim=-1)
+        return self.output(self.norm(inner) * (1.0 + scale) + shift)
+
+
+class FlowStep(nn.Module):
+    """The velocity of one flow step from time s to time t; the caller integrates.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode, with `flow_type` lsd.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.head = FlowHead(model)
+        self.start, self.end = (TimeEmbedding(e) for e in model.flow_head.timestep_embeddings)
+
+    def forward(self, hidden: Tensor, latent: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """hidden [1, D], latent [1, Z], s and t [1, 1] with s < t in 0..1 -> velocity [1, Z]."""
+        condition = self.head.condition(hidden) + (self.start(s) + self.end(t)) / 2.0
+        return self.head(latent, condition)
+
+
+class FusedFlow(nn.Module):
+    """Noise to latent in a fixed number of flow steps; the time embeddings are constants.
+
+    Args:
+        model: `PocketTTSForConditionalGeneration` in eval mode.
+        steps: N; step i goes from i / N to (i + 1) / N. A drifting head has one, without times.
+    """
+
+    def __init__(self, model: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.head, self.steps = FlowHead(model), steps
+        embeddings = [TimeEmbedding(e) for e in model.flow_head.timestep_embeddings]
+        self.drifting = not embeddings
+        if self.drifting and steps != 1:
+            raise ValueError(f"a drifting flow head samples in one call, not in {steps} steps")
+        for step in range(0 if self.drifting else steps):
+            times = (torch.full((1, 1), (step + offset) / steps) for offset in (0, 1))
+            embedded = sum(embedding(time) for embedding, time in zip(embeddings, times, strict=True)) / 2.0
+            self.register_buffer(f"times_{step}", embedded.detach(), persistent=False)
+
+    def forward(self, hidden: Tensor, noise: Tensor) -> Tensor:
+        """hidden [1, D], noise [1, Z] scaled by the temperature -> latent [1, Z] normalised."""
+        condition, latent = self.head.condition(hidden), noise
+        if self.drifting:
+            return self.head(latent, condition)
+        for step in range(self.steps):
+            velocity = self.head(latent, condition + getattr(self, f"times_{step}"))
+            latent = latent + velocity / self.steps
+        return latent
+
+
+def _layer_norm(norm: nn.Module) -> nn.LayerNorm:
+    """`nn.LayerNorm` with the weights of the reference's written-out one."""
+    plain = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, elementwise_affine=norm.elementwise_affine)
+    plain.load_state_dict(norm.state_dict())
+    return plain
