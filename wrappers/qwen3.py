@@ -13,6 +13,8 @@ Source: `transformers` 5.23 `models/qwen3/modeling_qwen3.py`. What differs, and 
 import torch
 from torch import Tensor, nn
 
+from wrappers.rope import rotate
+
 MASKED = -1e4
 QUERY_BLOCK = 1024
 
@@ -34,19 +36,6 @@ class RMSNorm(nn.Module):
         """hidden [..., D] -> [..., D]."""
         doubled = torch.cat([hidden, -hidden], dim=-1)
         return nn.functional.layer_norm(doubled, (2 * self.width,), self.scale, None, self.eps)[..., : self.width]
-
-
-def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding, halves layout.
-
-    Args:
-        heads: [1, S, H, d].
-        cos: [1, S, 1, d].
-        sin: [1, S, 1, d].
-    """
-    half = heads.shape[-1] // 2
-    turned = torch.cat([-heads[..., half:], heads[..., :half]], dim=-1)
-    return heads * cos + turned * sin
 
 
 class CausalAttention(nn.Module):
