@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import OutputError
@@ -25,25 +26,49 @@ def check_output(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file through a temporary one beside it, so that a reader sees the old one or the new one, whole.
+    """Write a file, so that a reader sees the old one or the new one, whole.
 
     Raises:
         OutputError: the disk refused it.
     """
+    with replacing(path) as temporary, disk_errors(path):
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty file beside `path` that takes its place when the context ends well, and is removed when it does not.
+
+    Raises:
+        OutputError: as `check_output`; or the disk refused it.
+    """
     check_output(path)
-    temporary = None
+    with disk_errors(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode is 0600
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}", _NEXT_STEP) from error
+        yield Path(name)
+        with disk_errors(path):
+            os.chmod(name, 0o666 & ~_umask())  # mkstemp's own mode is 0600
+            os.replace(name, path)
     finally:
-        if temporary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+@contextlib.contextmanager
+def disk_errors(name: Path | str) -> Iterator[None]:
+    """Turn what the system refuses into one line that names the file; a reader that has left a pipe stays an error.
+
+    Raises:
+        OutputError: an OSError other than BrokenPipeError.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {error.strerror or error}", _NEXT_STEP) from error
 
 
 def _umask() -> int:
