@@ -1,4 +1,4 @@
-"""`infer`: transcribe audio, or align it with its text, with a bundle."""
+"""`infer`: transcribe audio, align it with its text, or speak a text, with a bundle."""
 
 import sys
 import time
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.exceptions import TyperException
 
 from models import all_models, find_model
 from toolkit.cli import demo_bundle, progress, run, step_reporter
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "parakeet-tdt"
 STDIN = "-"
 LISTED = 5
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 Progress = Callable[[int, int], None]
 Call = Callable[[Any, "np.ndarray", Progress], "Transcript"]  # pipeline, samples, progress
@@ -38,8 +40,12 @@ def main() -> None:
 
 def infer(
     audio: Annotated[
-        list[str], typer.Argument(help="Audio files, any rate, channels and length; - is stdin.", metavar="AUDIO...")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Audio files, any rate, channels and length; - is stdin. None for a model that speaks.",
+            metavar="AUDIO",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help=f"Model.  [default: the bundle's, else {DEFAULT_MODEL}]", metavar="MODEL")
     ] = None,
@@ -50,36 +56,26 @@ def infer(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="What runs the packages; auto is coreml on macOS, portable elsewhere."),
     ] = "auto",
-    form: Annotated[Format, typer.Option("--format", help="What to write; textgrid is Praat's.")] = "txt",
-    output: Annotated[Path | None, typer.Option(help="File to write.  [default: stdout]")] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="What to write; textgrid is Praat's.  [default: txt]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; .wav or .flac for a model that speaks.  [default: stdout]")
+    ] = None,
     *,
     extra: dict[str, Any],
 ) -> None:
-    """Transcribe audio, or align it with its text: words with times, and tokens where the model has them.
+    """Transcribe audio, align it with its text, or speak a text.
 
-    JSON is one object for one file, and an array of objects with a `file` key for several; the other formats follow
-    each other in the order of the files.
+    Words have times, and tokens come with them where the model has them. JSON is one object for one file, and an array
+    of objects with a `file` key for several; the other formats follow each other in the order of the files.
+
+    Speech is written to a file, or with --stream as it is made: to a WAV that grows, or to stdout as raw PCM (signed
+    16 bits, little endian, mono).
     """
-    from toolkit.audio.read import check_source
-    from toolkit.output import check_output, write_text
-
     chosen = _model(model, bundle)
     options = resolve_options(chosen, "infer", extra)
-    if audio.count(STDIN) > 1:
-        raise typer.BadParameter("stdin (-) can be read once only")
-    if form in ONE_FILE_FORMATS and len(audio) > 1:
-        raise typer.BadParameter(f"--format {form} holds one file, {len(audio)} are given")
-    if form in WORD_TIME_FORMATS and not chosen.word_times:
-        raise typer.BadParameter(f"--format {form} needs the time of every word, {chosen.id} has txt and json only")
-    for source in audio:
-        check_source(source)
-    if output:
-        check_output(output)
-    text = render(TASKS[chosen.task](_Request(audio, chosen, bundle, runtime, options)), form)
-    if output:
-        write_text(output, text)
-    else:
-        typer.echo(text, nl=False)
+    TASKS[chosen.task](_Request(audio or [], chosen, bundle, runtime, form, output, options))
 
 
 def _model(name: str | None, bundle: Path | None) -> ModelInfo:
@@ -97,52 +93,116 @@ def _model(name: str | None, bundle: Path | None) -> ModelInfo:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a task is asked to do: audio files, model, bundle (None is the demo's), runtime, the model's options."""
+    """What a task is asked to do, as it was given; a bundle that is None is the demo's."""
 
     audio: list[str]
     model: ModelInfo
     bundle: Path | None
     runtime: Any
+    form: Format | None
+    output: Path | None
     options: dict[str, Any]
 
 
-def _transcriptions(request: _Request) -> list[Result]:
-    """What is said in each file."""
+def _transcribe(request: _Request) -> None:
+    """Write what is said in each file."""
+    form = _checked_form(request)
     results = _results(request, request.options, lambda pipeline, *args: pipeline.transcribe(*args))
     for result in results:
         _report_cut(result)
-    return results
+    _write(request, render(results, form))
 
 
-def _alignment(request: _Request) -> list[Result]:
-    """When each word of a text is said in the one file; the model declares `text`, `text_file` and `language`."""
+def _align(request: _Request) -> None:
+    """Write when each word of a text is said in the one file; the model declares `text`, `text_file`, `language`."""
+    form = _checked_form(request)
     options = dict(request.options)
     given, file, language = (options.pop(name) for name in ("text", "text_file", "language"))
     if len(request.audio) > 1:
         raise typer.BadParameter(f"{request.model.id} aligns one file with its text, {len(request.audio)} are given")
-    text = _spoken_text(given, file, request.audio[0])
+    if file == STDIN == request.audio[0]:
+        raise typer.BadParameter("stdin (-) can be read once only: give AUDIO or --text-file another way")
+    text = _text(given, file, "the words that are said")
     (result,) = _results(
         request,
         options,
         lambda pipeline, samples, progress: pipeline.align(samples, text, language or None, progress),
     )
     _report_zero_length(result)
-    return [result]
+    _write(request, render([result], form))
 
 
-# A task makes the results of what was asked for.
-TASKS: dict[Task, Callable[[_Request], list[Result]]] = {"transcription": _transcriptions, "alignment": _alignment}
+def _speak(request: _Request) -> None:
+    """Write the speech of a text; the model declares `text`, `text_file` and `stream`."""
+    from toolkit.speaking import destination, speak
+
+    if request.audio:
+        raise typer.BadParameter(f"{request.model.id} speaks: it takes --text or --text-file, not AUDIO")
+    if request.form:
+        raise typer.BadParameter(f"{request.model.id} speaks: --format is for models that listen")
+    options = dict(request.options)
+    given, file, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
+    to = destination(request.output, stream)
+    text = _text(given, file, "the words to say")
+    pipeline, runtime = _pipeline(request, options)
+    try:
+        speech = speak(pipeline, text, to)
+    except BrokenPipeError as error:  # who reads stdout has enough
+        raise typer.Exit(BROKEN_PIPE) from error
+    notes = list(pipeline.notes)
+    if speech.clipped:
+        notes.append(f"{speech.clipped} samples were too loud and are clipped")
+    for line in [*(f"note: {note}" for note in notes), speech.summary(runtime)]:
+        typer.echo(line, err=True)
 
 
-def _spoken_text(given: str, file: str, audio: str) -> str:
+# A task does what was asked for, and writes it.
+TASKS: dict[Task, Callable[[_Request], None]] = {
+    "transcription": _transcribe,
+    "alignment": _align,
+    "synthesis": _speak,
+}
+
+
+def _checked_form(request: _Request) -> Format:
+    """The format to write, once the audio files, the output and it go together."""
+    from toolkit.audio.read import check_source
+    from toolkit.output import check_output
+
+    audio, form = request.audio, request.form or "txt"
+    if not audio:
+        raise TyperException("Missing argument 'AUDIO...'")
+    if audio.count(STDIN) > 1:
+        raise typer.BadParameter("stdin (-) can be read once only")
+    if form in ONE_FILE_FORMATS and len(audio) > 1:
+        raise typer.BadParameter(f"--format {form} holds one file, {len(audio)} are given")
+    if form in WORD_TIME_FORMATS and not request.model.word_times:
+        raise typer.BadParameter(
+            f"--format {form} needs the time of every word, {request.model.id} has txt and json only"
+        )
+    for source in audio:
+        check_source(source)
+    if request.output:
+        check_output(request.output)
+    return form
+
+
+def _write(request: _Request, text: str) -> None:
+    from toolkit.output import write_text
+
+    if request.output:
+        write_text(request.output, text)
+    else:
+        typer.echo(text, nl=False)
+
+
+def _text(given: str, file: str, what: str) -> str:
     """The text of --text or --text-file, of which one must be there."""
     if bool(given) == bool(file):
-        raise typer.BadParameter("give the words that are said with one of --text and --text-file")
-    if file == STDIN == audio:
-        raise typer.BadParameter("stdin (-) can be read once only: give AUDIO or --text-file another way")
+        raise typer.BadParameter(f"give {what} with one of --text and --text-file")
     text = given or _read_text(file)
     if not text.strip():
-        raise ToolkitError(f"{'--text' if given else _shown(file)} holds no words", "Give the words that are said.")
+        raise ToolkitError(f"{'--text' if given else _shown(file)} holds no words", f"Give {what}.")
     return text.strip()
 
 
@@ -186,13 +246,18 @@ def _listed(items: list[str]) -> str:
 
 
 def _results(request: _Request, options: dict[str, Any], call: Call) -> list[Result]:
+    pipeline, runtime = _pipeline(request, options)
+    return [_result(source, pipeline, call, runtime, request.model) for source in request.audio]
+
+
+def _pipeline(request: _Request, options: dict[str, Any]) -> tuple[Any, str]:
+    """The model's pipeline, and the name of the runtime below it."""
     from toolkit.bundle.bundle import open_bundle
     from toolkit.runtimes.open import open_runtime
 
     bundle = open_bundle(request.bundle or demo_bundle(request.model))
     runtime = open_runtime(request.runtime, bundle, request.model)
-    pipeline = request.model.module("pipeline").Pipeline(bundle, runtime, **options)
-    return [_result(source, pipeline, call, runtime.name, request.model) for source in request.audio]
+    return request.model.module("pipeline").Pipeline(bundle, runtime, **options), runtime.name
 
 
 def _result(source: str, pipeline: Any, call: Call, runtime: str, model: ModelInfo) -> Result:

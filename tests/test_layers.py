@@ -28,6 +28,7 @@ TORCH_FREE = (
     "toolkit/runtimes/recording.py",
     "toolkit/errors.py",
     "toolkit/cli.py",
+    "toolkit/speaking.py",
     "models/*/pipeline.py",
     "models/*/__init__.py",
     "infer.py",

@@ -53,7 +53,7 @@ def _parameter(option: ModelOption) -> inspect.Parameter:
     flag = f"--{option.name.replace('_', '-')}"
     flags = f"{flag}/--no-{option.name.replace('_', '-')}" if option.type is bool else flag
     choices = f" One of {', '.join(option.choices)}." if option.choices else ""
-    default = f"  [default: {option.default}]" if option.default != "" else ""
+    default = f"  [default: {option.default}]" if option.default not in (None, "") else ""
     shown = f"{option.help}{choices}{default}"
     kind: Any = list[option.type] if option.repeatable else option.type  # type: ignore[name-defined]
     annotation: Any = Annotated[Optional[kind], typer.Option(flags, help=shown)]  # noqa: UP045
