@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from wrappers.conformer import MASKED
-from wrappers.qwen3 import rotate
+from wrappers.rope import rotate
 
 # Keys and values [1, K, C, d] that may be attended to, with their mask [1, 1, S or 1, C].
 KeysValues = tuple[Tensor, Tensor, Tensor]
@@ -82,16 +82,15 @@ class Attention(nn.Module):
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, pieces: Sequence[KeysValues]) -> Tensor:
         """hidden [1, S, D], cos and sin [1, S, 1, d], pieces of all keys -> [1, S, D]."""
-        length = hidden.shape[1]
-        query = self.q_proj(hidden).view(1, length, self.key_heads * self.groups, self.head_dim)
-        query = (rotate(query, cos, sin) * self.scaling).view(1, length, self.key_heads, self.groups, self.head_dim)
-        rows = query.permute(0, 2, 3, 1, 4).reshape(1, self.key_heads, self.groups * length, self.head_dim)
+        length, heads = hidden.shape[1], self.key_heads * self.groups
+        query = rotate(self.q_proj(hidden).view(1, length, heads, self.head_dim), cos, sin) * self.scaling
+        # The heads of one key stand together: [1, S, H, d] -> [1, K, G*S, d], in rank 4 throughout.
+        rows = query.transpose(1, 2).reshape(1, self.key_heads, self.groups * length, self.head_dim)
         scores = [rows @ key.transpose(2, 3) + self._grouped(mask) for key, _, mask in pieces]
         weights = torch.softmax(torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0], dim=-1)
         shares = torch.split(weights, [key.shape[2] for key, _, _ in pieces], dim=-1)
-        # [1, K, G*S, d]
         context = reduce(torch.add, [share @ value for share, (_, value, _) in zip(shares, pieces, strict=True)])
-        context = context.view(1, self.key_heads, self.groups, length, self.head_dim).permute(0, 3, 1, 2, 4)
+        context = context.reshape(1, heads, length, self.head_dim).transpose(1, 2)  # [1, K, G*S, d] -> [1, S, H, d]
         return self.o_proj(context.reshape(1, length, -1))
 
     def _grouped(self, mask: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -98,9 +99,17 @@ def rebuild_step(manifest: Manifest, path: Path) -> str:
     revision = f" --revision {manifest.checkpoint.revision}" if manifest.checkpoint.revision else ""
     precisions = {component.precision for component in manifest.components}
     precision = f" --precision {precisions.pop()}" if len(precisions) == 1 else ""
-    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in manifest.options.items())
+    options = "".join(_flag(name, value) for name, value in manifest.options.items())
     settings = f"{revision}{precision} --target {manifest.target}{options}"
     return f"Rebuild it: `convert {manifest.model} --checkpoint {source}{settings} --output {path} --force`."
+
+
+def _flag(name: str, value: Any) -> str:
+    """An option as it is typed; one without a value was not given."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f" --{flag}" if value else f" --no-{flag}"
+    return f" --{flag} {value}" if value != "" else ""
 
 
 def _check_component(bundle: Bundle, component: ComponentEntry) -> None:

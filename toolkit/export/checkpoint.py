@@ -33,8 +33,8 @@ class Checkpoint:
     revision: str | None = None
 
     def entry(self) -> CheckpointEntry:
-        """The manifest's form, with the sha256 over all weight files."""
-        digests = [sha256_of_path(file) for file in sorted(self.folder.glob("*.safetensors"))]
+        """The manifest's form, with the sha256 over all weight files, those of a codec in a folder of its own too."""
+        digests = [sha256_of_path(file) for file in sorted(self.folder.rglob("*.safetensors"))]
         return CheckpointEntry(
             id=self.id if self.kind != "folder" else self.folder.name,
             kind=self.kind,
@@ -63,6 +63,27 @@ def resolve_checkpoint(model: ModelInfo, name: str | None = None, revision: str 
             f"{name} has no .safetensors weights", "Save it with `model.save_pretrained(folder)`; pickles are not read."
         )
     return checkpoint
+
+
+def fetch_folder(name: str) -> tuple[Path, str]:
+    """A part of a checkpoint that lives on its own, such as a codec.
+
+    Args:
+        name: folder, or hub id, optionally with @revision.
+
+    Returns:
+        Its folder, and a name that finds the same one again: the whole path, or the hub id @ the commit.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    if Path(name).is_dir():
+        return Path(name).resolve(), str(Path(name).resolve())
+    hub_id, _, revision = name.partition("@")
+    if hub_id.count("/") != 1 or hub_id.startswith((".", "/")):
+        raise CheckpointError(f"no folder {name}", "Give a folder that exists, or a hub id (owner/name).")
+    found = _download(hub_id, revision or None)
+    return found.folder, f"{hub_id}@{found.revision}"
 
 
 def _locate(model: ModelInfo, name: str, revision: str | None) -> Checkpoint:

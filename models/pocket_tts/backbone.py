@@ -1,0 +1,229 @@
+"""The backbone and the flow on the host: prefill of a prefix, then latent by latent.
+
+A `Cache` is a prefix as rows of keys and values: of a voice once, then of a voice and a text. What steps write belongs
+to one `Utterance`; the prefix that it began from is left as it was.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pocket_tts.host import BackboneConstants
+from toolkit.decoding.rope import rotary_tables
+from toolkit.errors import ToolkitError
+from toolkit.runtimes.base import Component, Runtime
+
+
+@dataclass(frozen=True)
+class Cache:
+    """keys and values [L, K, n, d] float32 of the n positions so far."""
+
+    keys: np.ndarray
+    values: np.ndarray
+
+    @property
+    def length(self) -> int:
+        """n."""
+        return int(self.keys.shape[2])
+
+
+class Backbone:
+    """Makes prefixes and utterances.
+
+    Args:
+        runtime: runs the bundle's components.
+        constants: shapes of the cache.
+    """
+
+    def __init__(self, runtime: Runtime, constants: BackboneConstants) -> None:
+        self._runtime, self._constants = runtime, constants
+
+    def load(self) -> None:
+        """Load what speech needs."""
+        for component, function in (("text_embedding", "main"), ("backbone", "prefill"), ("backbone", "step")):
+            self._runtime.load(component, function)
+
+    def empty(self) -> Cache:
+        """Nothing said, no voice."""
+        c = self._constants
+        nothing = np.zeros((c.layers, c.key_heads, 0, c.head_dim), np.float32)
+        return Cache(nothing, nothing)
+
+    def embed_text(self, ids: tuple[int, ...]) -> np.ndarray:
+        """Vectors [n, D] of n ids."""
+        return self._embed("text_embedding", "tokens", np.array(ids, np.int32))
+
+    def embed_voice(self, latents: np.ndarray) -> np.ndarray:
+        """Vectors [n, D] of n latents [n, Z] in the codec's space."""
+        return self._embed("voice_projection", "latents", latents.astype(np.float32))
+
+    def extend(self, prefix: Cache, embeds: np.ndarray) -> Cache:
+        """The prefix with n more positions.
+
+        Args:
+            prefix: stays as it is.
+            embeds: [n, D] float32.
+
+        Raises:
+            ToolkitError: the cache has no room for them.
+        """
+        c = self._constants
+        if prefix.length + len(embeds) > c.slots:
+            raise cache_too_small(prefix.length + len(embeds), c.slots)
+        component = self._runtime.load("backbone", "prefill")
+        keys, values = self._slots(prefix)
+        end = prefix.length + len(embeds)
+        for start in range(prefix.length, end, c.prefill_tokens):
+            length = min(c.prefill_tokens, end - start)
+            padded = np.zeros((1, c.prefill_tokens, c.width), np.float32)
+            padded[0, :length] = embeds[start - prefix.length :][:length]
+            outputs = component.predict(
+                {
+                    "embeds": padded,
+                    "length": np.array([length], np.int32),
+                    **place(start, c.prefill_tokens, c),
+                    "key_in": keys,
+                    "value_in": values,
+                }
+            )
+            keys[:, :, start : start + length] = outputs["key_out"][:, :, :length]
+            values[:, :, start : start + length] = outputs["value_out"][:, :, :length]
+        return Cache(keys[:, :, :end], values[:, :, :end])
+
+    def start(self, prefix: Cache) -> "Utterance":
+        """An utterance behind a prefix, with a cache of its own."""
+        component = self._runtime.load("backbone", "step")
+        form = StatefulUtterance if component.states else ExternalUtterance
+        return form(component, self._constants, prefix.length, *self._slots(prefix))
+
+    def _slots(self, prefix: Cache) -> tuple[np.ndarray, np.ndarray]:
+        """The prefix in all slots of a cache, zero behind it: [L, K, C, d] each."""
+        rest = [(0, 0), (0, 0), (0, self._constants.slots - prefix.length), (0, 0)]
+        return np.pad(prefix.keys, rest), np.pad(prefix.values, rest)
+
+    def _embed(self, component: str, name: str, values: np.ndarray) -> np.ndarray:
+        """Any number of rows through a component of fixed length."""
+        length, parts = self._constants.prefill_tokens, [np.zeros((0, self._constants.width), np.float32)]
+        loaded = self._runtime.load(component)
+        for start in range(0, len(values), length):
+            rows = values[start : start + length]
+            padded = np.zeros((1, length, *values.shape[1:]), values.dtype)
+            padded[0, : len(rows)] = rows
+            parts.append(loaded.predict({name: padded})["embeds"][0, : len(rows)])
+        return np.concatenate(parts)
+
+
+class Utterance:
+    """Latent by latent; one form a way of keeping the cache.
+
+    Args:
+        component: the backbone's step.
+        constants: shapes.
+        position: of the first step.
+        keys: [L, K, C, d] the prefix in all slots; becomes the utterance's own.
+        values: likewise.
+    """
+
+    def __init__(
+        self, component: Component, constants: BackboneConstants, position: int, keys: np.ndarray, values: np.ndarray
+    ) -> None:
+        self._component, self._constants, self.position = component, constants, position
+        self._keys, self._values = keys, values
+
+    def step(self, latent: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """The latent before [Z], None at the start -> hidden [D], logit of the end of speech.
+
+        Raises:
+            ToolkitError: the cache is full.
+        """
+        c = self._constants
+        if self.position >= c.slots:
+            raise cache_too_small(self.position + 1, c.slots)
+        width = self._component.inputs["latent"].shape[1]
+        given = np.zeros((1, width), np.float32) if latent is None else latent[None].astype(np.float32)
+        inputs = {"latent": given, "is_start": np.array([latent is None], np.float32), **place(self.position, 1, c)}
+        outputs = self._predict(inputs)
+        self.position += 1
+        return outputs["hidden"][0], float(outputs["eos_logit"].item())
+
+    def _predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+
+class ExternalUtterance(Utterance):
+    """The cache is ours; the step returns its new rows."""
+
+    def _predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = self._component.predict({**inputs, "key_in": self._keys, "value_in": self._values})
+        self._keys[:, :, self.position] = outputs["key_out"][:, :, 0]
+        self._values[:, :, self.position] = outputs["value_out"][:, :, 0]
+        return outputs
+
+
+class StatefulUtterance(Utterance):
+    """The cache is the model's; it begins as a copy of the prefix."""
+
+    def __init__(
+        self, component: Component, constants: BackboneConstants, position: int, keys: np.ndarray, values: np.ndarray
+    ) -> None:
+        super().__init__(component, constants, position, keys, values)
+        caches = {"key_cache": keys, "value_cache": values}
+        self._state = component.make_state({name: cache.astype(np.float16) for name, cache in caches.items()})
+
+    def _predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._component.predict(inputs, self._state)
+
+
+def place(position: int, length: int, constants: BackboneConstants) -> dict[str, np.ndarray]:
+    """The inputs that say where `length` positions stand; angles are exact however late."""
+    positions = np.arange(position, position + length)
+    cos, sin = rotary_tables(positions, constants.head_dim, constants.rope_theta)
+    return {"position": np.array([position], np.int32), "cos": cos[None], "sin": sin[None]}
+
+
+def cache_too_small(needed: int, slots: int) -> ToolkitError:
+    """The error where voice, text and frames are more than the cache holds."""
+    return ToolkitError(
+        f"voice, text and speech need {needed} positions of the cache, it has {slots}",
+        f"Convert with --cache-slots {-(-needed // 64) * 64}, or give a shorter voice.",
+    )
+
+
+class Flow:
+    """Noise to latent, in one call where the bundle has the number of steps fused, else step by step.
+
+    Args:
+        runtime: runs the component `flow`.
+        functions: that it has: `step`, `steps_N`.
+        steps: N.
+
+    Raises:
+        ToolkitError: the bundle can do no such number of steps.
+    """
+
+    def __init__(self, runtime: Runtime, functions: tuple[str, ...], steps: int) -> None:
+        self.steps = steps
+        if f"steps_{steps}" not in functions and ("step" not in functions or steps < 1):
+            fused = ", ".join(name.removeprefix("steps_") for name in functions)
+            raise ToolkitError(
+                f"--flow-steps {steps}: the bundle's flow does {fused} only",
+                f"Convert with --flow-steps {max(steps, 1)} or step.",
+            )
+        self._fused = f"steps_{steps}" in functions
+        self._runtime, self._function = runtime, f"steps_{steps}" if self._fused else "step"
+
+    def load(self) -> None:
+        """Load the function that is used."""
+        self._runtime.load("flow", self._function)
+
+    def sample(self, hidden: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """hidden [D], noise [Z] -> latent [Z], normalised."""
+        component = self._runtime.load("flow", self._function)
+        if self._fused:
+            return component.predict({"hidden": hidden[None], "noise": noise[None]})["latent"][0]
+        latent = noise[None]
+        for index in range(self.steps):
+            s, t = (np.full((1, 1), (index + offset) / self.steps, np.float32) for offset in (0, 1))
+            velocity = component.predict({"hidden": hidden[None], "latent": latent, "s": s, "t": t})["velocity"]
+            latent = latent + velocity / np.float32(self.steps)
+        return latent[0]

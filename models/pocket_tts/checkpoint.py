@@ -1,0 +1,131 @@
+"""What a PocketTTS checkpoint brings: model, codec, processor and voices, checked and read from safetensors only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoTokenizer,
+    PocketTTSAudioTokenizerModel,
+    PocketTTSFeatureExtractor,
+    PocketTTSForConditionalGeneration,
+    PocketTTSProcessor,
+)
+
+from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
+from toolkit.errors import CheckpointError
+from toolkit.export.checkpoint import fetch_folder
+from toolkit.export.quiet import quiet
+from wrappers.pocket_tts_codec import CodecDecoder
+
+CODEC_FOLDER = "audio_tokenizer"
+
+
+def load_model(checkpoint: Path) -> Any:
+    """`PocketTTSForConditionalGeneration` in eval mode and float32, from safetensors only."""
+    with quiet():
+        model = PocketTTSForConditionalGeneration.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
+    return model.eval().requires_grad_(False)
+
+
+def load_codec(folder: Path) -> Any:
+    """`PocketTTSAudioTokenizerModel` in eval mode and float32, from safetensors only.
+
+    Raises:
+        CheckpointError: the folder holds no such codec, or one without a decoder.
+    """
+    step = "Give --audio-tokenizer the folder or hub id of a PocketTTSAudioTokenizerModel with a decoder."
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise CheckpointError(f"{folder} holds no codec (config.json and .safetensors)", step)
+    with quiet():
+        codec = PocketTTSAudioTokenizerModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    if codec.decoder is None:
+        raise CheckpointError(f"the codec in {folder} has no decoder", step)
+    return codec.eval().requires_grad_(False)
+
+
+def load_processor(checkpoint: Path) -> Any:
+    """`PocketTTSProcessor` without a codec, which processor_config.json may look for elsewhere.
+
+    Raises:
+        CheckpointError: tokenizer, feature extractor or chat template are missing.
+    """
+    config, template = checkpoint / "processor_config.json", checkpoint / "chat_template.jinja"
+    try:
+        rules = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        names = ("short_text_max_words", "frames_after_eos_short_text", "frames_after_eos", "fade_in_duration")
+        return PocketTTSProcessor(
+            PocketTTSFeatureExtractor.from_pretrained(checkpoint),
+            AutoTokenizer.from_pretrained(checkpoint),
+            chat_template=template.read_text(encoding="utf-8"),
+            **{name: rules[name] for name in names if name in rules},
+        )
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{checkpoint} lacks what prepares its texts: {error}",
+            "Give a folder that `PocketTTSProcessor.save_pretrained` wrote.",
+        ) from error
+
+
+def locate_codec(checkpoint: Path, name: str) -> tuple[Path, str]:
+    """Where the codec is, and the name that finds it again; empty for the checkpoint's own folder.
+
+    Args:
+        checkpoint: the model's folder.
+        name: hub id, optionally @revision, or folder; empty looks in the checkpoint.
+
+    Raises:
+        CheckpointError: nothing says where, or it cannot be fetched.
+    """
+    if not name and (checkpoint / CODEC_FOLDER).is_dir():
+        return checkpoint / CODEC_FOLDER, ""
+    return fetch_folder(name or _recorded_codec(checkpoint))
+
+
+def _recorded_codec(checkpoint: Path) -> str:
+    try:
+        recorded = json.loads((checkpoint / "processor_config.json").read_text(encoding="utf-8"))
+        name = str(recorded["audio_tokenizer"]["audio_tokenizer_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{checkpoint} has no folder {CODEC_FOLDER}, and no processor_config.json that says where its codec is",
+            "Give --audio-tokenizer a hub id or a folder.",
+        ) from error
+    inside = checkpoint / name  # a path that is relative means one in the checkpoint
+    return str(inside) if inside.is_dir() else name
+
+
+def check_pair(model: Any, codec: Any) -> None:
+    """Backbone and codec must speak of the same latents, and the codec be one that streams.
+
+    Raises:
+        CheckpointError: they do not, it is not, or a rotary embedding is not the plain one.
+    """
+    try:
+        CodecDecoder(codec)
+    except ValueError as error:
+        raise CheckpointError(f"the codec cannot stream: {error}", "Give --audio-tokenizer another codec.") from error
+    config, other = model.config, codec.config
+    ours, theirs = (config.latent_dim, config.frame_rate), (other.latent_dim, other.frame_rate)
+    if ours != theirs:
+        raise CheckpointError(
+            f"the backbone makes latents of {ours[0]} at {ours[1]:g} Hz, the codec takes {theirs[0]} at {theirs[1]:g}",
+            "Give --audio-tokenizer the codec that belongs to the checkpoint.",
+        )
+    for one in (config, other):
+        if one.rope_parameters["rope_type"] != "default":
+            raise CheckpointError(
+                f"{one.model_type}: rotary embedding '{one.rope_parameters['rope_type']}' is not supported",
+                "Give a checkpoint with the default one.",
+            )
+
+
+def load_voices(checkpoint: Path) -> dict[str, bytes]:
+    """The voices that the checkpoint brings: name -> content of its .safetensors file, in alphabetical order."""
+    return {file.stem: file.read_bytes() for file in sorted((checkpoint / "voices").glob("*.safetensors"))}
+
+
+def sha256_of_weights(folder: Path) -> str:
+    """Of all weight files of a codec."""
+    return sha256_of_json([sha256_of_path(file) for file in sorted(folder.glob("*.safetensors"))])
