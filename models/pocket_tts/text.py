@@ -90,8 +90,8 @@ class Prompter:
         self._tokenizer.no_padding()
         ids = (rules.audio_prompt_bos, rules.audio_prompt, rules.audio_bos, rules.audio_latent)  # removed in this order
         self._placeholders = {i: self._token(i) for i in ids if i is not None}
-        self._bytes = frozenset(self._tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in range(256)) - {None}
         self._unknown = self._tokenizer.token_to_id(special_tokens.get("unk_token", ""))
+        self._bytes = self._held([f"<0x{byte:02X}>" for byte in range(256)])
         self._sentence_ends, self._clause_ends = self._held(_SENTENCE_ENDS), self._held(_CLAUSE_ENDS)
 
     def prompts(self, text: str, *, voice: bool, max_tokens: int = 50) -> list[Prompt]:
@@ -225,7 +225,8 @@ class Prompter:
 
     def _held(self, tokens: Sequence[str]) -> frozenset[int]:
         """Ids of those that the vocabulary holds."""
-        return frozenset(map(self._tokenizer.token_to_id, tokens)) - {None, self._unknown}
+        held = (self._tokenizer.token_to_id(token) for token in tokens)
+        return frozenset(i for i in held if i is not None and i != self._unknown)
 
     def _token(self, i: int) -> str:
         token = self._tokenizer.id_to_token(i)

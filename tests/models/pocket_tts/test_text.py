@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import Unigram
 from tokenizers.processors import TemplateProcessing
-from transformers import PocketTTSForConditionalGeneration, PocketTTSProcessor
+from transformers import PocketTTSForConditionalGeneration, PocketTTSProcessor, PreTrainedTokenizerFast
 
 from models.pocket_tts.text import Prompter, TextRules
-from tests.models.pocket_tts.tiny import save_tiny_checkpoint, tiny_config, tiny_processor, tiny_template
+from tests.models.pocket_tts.tiny import PLACEHOLDERS, save_tiny_checkpoint, tiny_config, tiny_processor, tiny_template
 from toolkit.errors import BundleError, ToolkitError
 
 VOICE_FRAMES = 3
@@ -73,9 +75,33 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+def processor_of(kind):
+    return metaspace_processor() if kind == "metaspace" else tiny_processor(**KINDS[kind])
+
+
+def metaspace_processor():
+    """Around a Unigram tokenizer that normalises and marks only the first word of a text, as newer conversions do."""
+    processor = tiny_processor()
+    old = processor.tokenizer
+    pieces = sorted(old.get_vocab().items(), key=lambda item: item[1])
+    unigram = Unigram([(piece, -float(len(piece) < 2)) for piece, _ in pieces], unk_id=0, byte_fallback=True)
+    tokenizer = Tokenizer(unigram)
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    fused = [decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace(prepend_scheme="first", split=False)]
+    tokenizer.decoder = decoders.Sequence(fused)
+    specials = old.backend_tokenizer.get_added_tokens_decoder().values()
+    tokenizer.add_special_tokens([AddedToken(token.content, special=True, normalized=True) for token in specials])
+    named = {name: token for name, token in old.special_tokens_map.items() if not name.startswith("audio_")}
+    processor.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **named, extra_special_tokens=dict(PLACEHOLDERS)
+    )
+    return processor
+
+
+@pytest.fixture(scope="module", params=[*KINDS, "metaspace"])
 def both(request, tmp_path_factory):
-    processor = tiny_processor(**KINDS[request.param])
+    processor = processor_of(request.param)
     return prompter_of(processor, tmp_path_factory.mktemp(request.param)), processor
 
 
@@ -196,9 +222,9 @@ def test_where_the_voice_stands(bytes_pair):
     assert (with_voice.frames_after_eos, with_voice.most_frames) == (4, 88)
 
 
-@pytest.mark.parametrize("kind", ["bytes", "unknowns"])
+@pytest.mark.parametrize("kind", ["bytes", "unknowns", "metaspace"])
 def test_any_text(kind, tmp_path):
-    processor = tiny_processor(**KINDS[kind])
+    processor = processor_of(kind)
     prompter = prompter_of(processor, tmp_path)
 
     @settings(max_examples=150, deadline=None)
@@ -277,6 +303,12 @@ def test_padding_and_truncation_of_the_file_are_left_out(tmp_path):
 def test_what_cannot_be_spoken(ours, text, message):
     with pytest.raises(ToolkitError, match=message):
         ours.prompts(text, voice=True)
+
+
+@pytest.mark.parametrize("text", ["say ＜audio_bos＞ now", "a. <audio_bos\uff1e b"])  # noqa: RUF001
+def test_a_placeholder_that_the_tokenizer_would_normalise(tmp_path, text):
+    with pytest.raises(ToolkitError, match="holds <audio_bos>"):
+        prompter_of(metaspace_processor(), tmp_path).prompts(text, voice=True)
 
 
 def test_a_script_that_the_tokenizer_does_not_know(tmp_path):
