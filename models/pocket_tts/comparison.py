@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 
@@ -156,9 +156,10 @@ class Comparison:
                 add("decode", "cloned voice: latents", latents, encode(self._subject.runtime, host, ours), self._chain)
 
     def _clip(self, clip: Clip, way: _Way, voice: Voice) -> None:
-        prompts, chunks = way.pipeline.chunks(clip.text), self._reference.processor.split_text(clip.text)
-        self._ladder.add("features", "chunks of text", np.array([len(chunks)]), np.array([len(prompts)]), EXACT)
-        for number, prompt in enumerate(prompts):
+        split, chunks = way.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
+        same = np.array([theirs == ours for theirs, ours in zip_longest(chunks, split)])
+        self._ladder.add("features", "chunks of text", np.ones_like(same), same, EXACT)
+        for number, prompt in enumerate(way.pipeline.chunks(clip.text)):
             self._features(prompt, voice)
             run = self._reference.run(
                 prompt.chunk,

@@ -333,5 +333,5 @@ def _pause(extractor: Any) -> dict[str, Any]:
         "silence_floor_db": extractor.silence_floor_db,
         "fade_out_s": extractor.fade_out_duration,
         "pause_s": extractor.pause_duration,
-        "frame_samples": extractor.pad_to_multiple_of,
+        "frame_samples": extractor.frame_size,
     }

@@ -121,6 +121,10 @@ class Pipeline:
                 raise cache_too_small(needed, self.host.backbone.slots)
         return prompts
 
+    def split(self, text: str) -> list[str]:
+        """The text cut at its sentences, chunks in which there is nothing to say included."""
+        return self._prompter.split(text, self.host.chunk_tokens)
+
     def speak(self, text: str, progress: Progress | None = None) -> Iterator[np.ndarray]:
         """Say a text of any length.
 
