@@ -20,15 +20,39 @@ def parse(arguments):
     parser.add_argument("-k", dest="expression", help="pytest's -k: only tests whose name matches")
     parser.add_argument("--jobs", type=int, default=1, help="processes; more than one needs pytest-xdist")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="N tests a suite, the same ones every time")
+    parser.add_argument("--part", type=part, default=(1, 1), metavar="I/N", help="the I-th of N parts of the tests")
     parser.add_argument("--every-opset", action="store_true", help="also run each op in the opsets after its first")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the totals as Markdown")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write each test's outcome as JSON")
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", metavar="FILE", help="run nothing: report what --results of earlier runs hold"
+    )
     return parser.parse_args(arguments)
 
 
-def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, break_op="", paths=None):
+def part(text):
+    """`3/20` -> (3, 20)."""
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise argparse.ArgumentTypeError(f"wants I/N with 1 <= I <= N, got '{text}'")
+    return int(i), int(n)
+
+
+def merged(files):
+    """The results of several runs as one: suite -> tests, each once; a failure outlasts other outcomes."""
+    suites = {}
+    for file in files:
+        for name, results in json.loads(file.read_text(encoding="utf-8")).items():
+            known = suites.setdefault(name, {})
+            for result in results:
+                if result["test"] not in known or result["outcome"] == "failed":
+                    known[result["test"]] = result
+    return {name: list(known.values()) for name, known in suites.items()}
+
+
+def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, break_op="", paths=None, part=(1, 1)):
     """Run one suite in a process of its own; `break_op` names an op to make wrong, to see that it is noticed;
-    `paths` are files of the suite to run in place of all.
+    `paths` are files of the suite to run in place of all, `part` (i, n) is the i-th of n parts of its tests.
 
     Returns:
         One dict a test: test, outcome (passed, failed, exception, n.a.), reason, ops.
@@ -40,6 +64,7 @@ def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, bre
             **ENVIRONMENT,
             **(EVERY_OPSET if every_opset else {}),
             "CONFORMANCE_SAMPLE": str(sample),
+            "CONFORMANCE_PART": "{}/{}".format(*part),
             "CONFORMANCE_RESULTS": str(results),
             "CONFORMANCE_BREAK": break_op,
             "PYTHONPATH": str(ROOT),
@@ -58,14 +83,15 @@ def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, bre
 def main(arguments=None):
     options = parse(arguments)
     names = list(SUITES) if options.suite == "all" else [options.suite]
-    results = {}
-    for name in names:
+    results = merged(options.merge) if options.merge else {}
+    for name in () if options.merge else names:
         results[name] = run_suite(
             name,
             expression=options.expression,
             jobs=options.jobs,
             sample=options.sample,
             every_opset=options.every_opset,
+            part=options.part,
         )
     report = report_from_results(results)
     print(report)

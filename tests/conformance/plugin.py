@@ -79,7 +79,9 @@ def pytest_unconfigure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Keep a sample that is the same in every run: first one case of every test function, then a second ..."""
+    """Keep a part, or a sample that is the same in every run: one case of every test function, then a second ..."""
+    part, parts = map(int, os.environ.get("CONFORMANCE_PART", "1/1").split("/"))
+    _keep(config, items, [i for i in items if zlib.crc32(i.nodeid.encode()) % parts == part - 1])
     size = int(os.environ.get("CONFORMANCE_SAMPLE", "0"))
     if not size:
         return
@@ -89,8 +91,13 @@ def pytest_collection_modifyitems(config, items):
     ranked = [(rank, i) for group in cases.values() for rank, i in enumerate(group)]
     ranked.sort(key=lambda pair: (pair[0], zlib.crc32(pair[1].nodeid.encode())))
     chosen = {i.nodeid for _, i in ranked[:size]}
-    config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in chosen])
-    items[:] = [i for i in items if i.nodeid in chosen]
+    _keep(config, items, [i for i in items if i.nodeid in chosen])
+
+
+def _keep(config, items, chosen):
+    kept = {i.nodeid for i in chosen}
+    config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in kept])
+    items[:] = chosen
 
 
 @pytest.hookimpl(tryfirst=True)

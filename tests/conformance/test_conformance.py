@@ -1,9 +1,11 @@
 """A sample of coremltools' own suites runs through milrun in the ordinary test run; the whole is run by hand."""
 
+import json
+
 import pytest
 
 from tests.conformance import verdict
-from tests.conformance.__main__ import run_suite
+from tests.conformance.__main__ import merged, parse, run_suite
 from tests.conformance.exceptions import find_exception, listed_exceptions
 from tests.conformance.report import report_from_results
 
@@ -46,3 +48,31 @@ def test_the_report_counts_by_suite_module_and_op():
     assert "| b/test_c.py | 1 | 1 | 0 | 1 |" in lines
     assert "| relu | 1 | 1 | 0 | 0 |" in lines
     assert "- `a/b/test_c.py::test_two`: AssertionError: 3" in lines
+
+
+def test_the_parts_of_a_suite_are_all_of_it_and_share_no_test():
+    runs = [run_suite("mil", paths=[ACTIVATION], expression="TestPReLU", part=(i, 3)) for i in (1, 2, 3)]
+    whole = run_suite("mil", paths=[ACTIVATION], expression="TestPReLU")
+    tests = [result["test"] for run in runs for result in run]
+    assert sorted(tests) == sorted(result["test"] for result in whole)
+    assert len(set(tests)) == len(tests)
+    assert all(runs)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0"])
+def test_a_part_that_is_none_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        parse(["--part", text])
+    assert "I/N" in capsys.readouterr().err
+
+
+def test_runs_are_merged_and_a_failure_is_not_lost(tmp_path):
+    def result(test, outcome):
+        return {"test": test, "outcome": outcome, "reason": "", "ops": []}
+
+    runs = [{"mil": [result("a", "passed"), result("b", "failed")]}, {"mil": [result("b", "passed")], "api": []}]
+    for number, run in enumerate(runs):
+        (tmp_path / f"{number}.json").write_text(json.dumps(run))
+    suites = merged(sorted(tmp_path.glob("*.json")))
+    assert [(r["test"], r["outcome"]) for r in suites["mil"]] == [("a", "passed"), ("b", "failed")]
+    assert suites["api"] == []
