@@ -325,16 +325,13 @@ class CodecEncoder(nn.Module):
         downsample: State = ("downsample", self.downsample.states[0][1])
         self.states: tuple[State, ...] = (*_numbered(self.seanet.states), *self.transformer.states, downsample)
 
-    def forward(
-        self, audio: Tensor, past: Tensor, first: Tensor, cos: Tensor, sin: Tensor, *states: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(self, audio: Tensor, past: Tensor, cos: Tensor, sin: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One call.
 
         Args:
             audio: float32 [1, n * frame_size].
-            past: int32 [1], positions before this call, at most sliding_window - 1 (the slots of the cache).
-            first: float32 [1], 1 at the utterance's first call and 0 later: the downsampling convolution pads with
-                copies of the first column that it ever sees.
+            past: int32 [1], positions before this call, at most sliding_window - 1 (the slots of the cache); 0 marks
+                the first call, where the downsampling convolution pads with copies of the first column it sees.
             cos: float32 [1, S, d] of the absolute positions of this call, the angles twice in a row.
             sin: float32 [1, S, d], the same.
             *states: what the last call returned, in the order of `self.states`.
@@ -342,6 +339,7 @@ class CodecEncoder(nn.Module):
         Returns:
             latents [1, n, Z], then the new states.
         """
+        first = (past < 1).to(torch.float32)
         hidden, convolved = self.seanet(audio.unsqueeze(1), first, states[:-3])  # [1, 1, n * frame_size] -> [1, D, S]
         hidden, cache = self.transformer(hidden.transpose(1, 2), past, cos, sin, states[-3:-1])
         latents, downsampled = self.downsample(hidden.transpose(1, 2), first, states[-1:])  # [1, D, S] -> [1, Z, n]

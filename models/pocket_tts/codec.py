@@ -76,7 +76,6 @@ def encode(runtime: Runtime, host: HostConstants, samples: np.ndarray) -> np.nda
         part = samples[start : start + chunk]
         audio = np.zeros((1, chunk), np.float32)
         audio[0, : len(part)] = part
-        first = np.array([start == 0], np.float32)
-        outputs = stream.predict({"audio": audio, "first": first}, host.codec.encoder_frames)
+        outputs = stream.predict({"audio": audio}, host.codec.encoder_frames)
         latents.append(outputs["latents"][0, : len(part) // host.frame_samples])
     return np.concatenate(latents)

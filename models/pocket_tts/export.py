@@ -173,10 +173,9 @@ class _Parts:
         samples = ENCODER_FRAMES * self._codec.config.frame_size
         audio = Tensor("audio", (1, samples), "float32", "samples, in -1..1; zeros behind the end cannot act")
         latents = Tensor("latents", (1, ENCODER_FRAMES, self._latent), "float32", "latents, in the codec's space")
-        first = Tensor("first", (1,), "float32", "1 at the first call of a recording, then 0", np.zeros(1, np.float32))
-        past, *angles = self._positions(ENCODER_FRAMES * self._codec.config.latent_stride)
+        positions = self._positions(ENCODER_FRAMES * self._codec.config.latent_stride)
         states_in, states_out = self._streamed(encoder)
-        functions = (FunctionSpec("main", (audio, past, first, *angles, *states_in), (latents, *states_out)),)
+        functions = (FunctionSpec("main", (audio, *positions, *states_in), (latents, *states_out)),)
         return ComponentSpec("codec_encoder", lambda _: CodecEncoder(self._codec, ENCODER_FRAMES).eval(), functions)
 
     def _embeds(self, length: int) -> Tensor:

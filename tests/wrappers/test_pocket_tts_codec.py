@@ -86,8 +86,7 @@ class Stream:
         positions = np.arange(self.position, self.position + self.component.positions)
         tables = rotary_tables(positions, self.config.head_dim, self.config.rope_parameters["rope_theta"])
         past = torch.tensor([min(self.position, self.config.sliding_window - 1)], dtype=torch.int32)
-        first = [torch.tensor([float(self.position == 0)])] if isinstance(self.component, CodecEncoder) else []
-        return [chunk, past, *first, *(torch.from_numpy(table)[None] for table in tables)]
+        return [chunk, past, *(torch.from_numpy(table)[None] for table in tables)]
 
     def __call__(self, chunk):
         output, *new = self.call(*self.inputs(chunk), *self.states)
@@ -181,12 +180,10 @@ def test_every_input_and_state_reaches_the_output(codec):
         stream = Stream(component, codec)
         stream(chunk)
         inputs = [*stream.inputs(following), *stream.states]
-        names = ["x", "past", "first", "cos", "sin", *(name for name, _ in component.states)]
-        if isinstance(component, CodecDecoder):
-            names.remove("first")
+        names = ["x", "past", "cos", "sin", *(name for name, _ in component.states)]
         expected = component(*inputs)[0]
         for i, (name, value) in enumerate(zip(names, inputs, strict=True)):
-            other = {"past": value // 2, "first": 1 - value}.get(name, value * 0.5 + 0.1)
+            other = value // 2 if name == "past" else value * 0.5 + 0.1
             output = component(*inputs[:i], other, *inputs[i + 1 :])[0]
             assert not torch.allclose(output, expected, rtol=0, atol=1e-5), f"{name} influences nothing"
 
@@ -271,8 +268,7 @@ def spec_of(component, codec):
     encodes = isinstance(component, CodecEncoder)
     source, target = (audio, latents) if encodes else (latents, audio)
     table = (1, component.positions, codec.config.head_dim)
-    floats = [*([("first", (1,))] if encodes else []), ("cos", table), ("sin", table)]
-    floats += [(f"{name}_in", shape) for name, shape in component.states]
+    floats = [("cos", table), ("sin", table), *((f"{name}_in", shape) for name, shape in component.states)]
     inputs = [Tensor(*source, "float32", "x"), Tensor("past", (1,), "int32", "x")]
     inputs += [Tensor(name, shape, "float32", "x") for name, shape in floats]
     outputs = [Tensor(*target, "float32", "x")]
