@@ -15,6 +15,7 @@ from toolkit.errors import BundleError
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.margins import Margins, add_margin_rows
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, ErrorRate, character_error_percent, error_rates, word_error_percent
@@ -39,6 +40,8 @@ class _Form:
     pipeline: Pipeline
     forced: Flips = field(default_factory=Flips)
     free: Flips = field(default_factory=Flips)
+    tokens: Margins = field(default_factory=Margins)
+    end: Margins = field(default_factory=Margins)
 
 
 class Comparison:
@@ -84,6 +87,8 @@ class Comparison:
             if form.forced.decisions:
                 self._ladder.add_row("decode", form.forced.row(f"teacher-forced tokens, {name}"))
                 self._ladder.add_row("decode", form.free.row(f"free-running tokens, {name}"))
+                kinds = {f"tokens, {name}": form.tokens, f"end or token, {name}": form.end}
+                add_margin_rows(self._ladder.add_row, kinds)
         for stage in ("features", "wrappers", "decode") if self._resumed else ():
             self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
         with self._ladder.attempt("task", "error rates"):
@@ -179,6 +184,8 @@ class Comparison:
         self._ladder.add("decode", f"teacher-forced logits, {name}", theirs, logits, self._chain)
         noise = float(np.abs(theirs - logits).max())
         form.forced.decisions += len(theirs)
+        form.tokens.add(where, theirs, logits)
+        form.end.add_against(where, theirs, logits, form.pipeline.host.eos_id)
         for step in np.flatnonzero(theirs.argmax(1) != logits.argmax(1)):
             form.forced.add(f"{where}, step {step}", theirs[step], int(logits[step].argmax()), noise)
         decoded = form.pipeline.decode(heard)

@@ -12,7 +12,7 @@ from toolkit.decoding.transducer import Emission
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
-from toolkit.parity.margins import softmax
+from toolkit.parity.margins import Margins, add_margin_rows, softmax
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
@@ -57,6 +57,7 @@ class Comparison:
         self._subject, self._ladder, self._reference = subject, ladder, reference
         self._pipeline = Pipeline(subject.bundle, subject.runtime)
         self._forced, self._free, self._texts = Flips(), Flips(), _Texts()
+        self._margins = {kind: Margins() for kind in ("tokens", "blank or token", "durations")}
         self._too_long: list[str] = []
 
     def run(self) -> None:
@@ -153,7 +154,14 @@ class Comparison:
                 where = f"{clip.id}, step {step}, {head}"
                 self._forced.add(where, theirs[step], int(mine[step].argmax()), errors[-1])
         self._forced.decisions += 2 * len(run.tokens)
+        self._keep_margins(clip, run, *ours)
         return _Noise(*errors)
+
+    def _keep_margins(self, clip: Clip, run: ReferenceRun, tokens: np.ndarray, durations: np.ndarray) -> None:
+        margins = self._margins
+        margins["tokens"].add(clip.id, run.token_logits, tokens)
+        margins["blank or token"].add_against(clip.id, run.token_logits, tokens, self._reference.config.blank_token_id)
+        margins["durations"].add(clip.id, run.duration_logits, durations)
 
     def _free_running(self, clip: Clip, run: ReferenceRun, emissions: list[Emission], noise: _Noise) -> None:
         """Our loop on its own; after the first divergence the paths are different utterances."""
@@ -174,6 +182,7 @@ class Comparison:
         for flips, name in ((self._forced, "teacher-forced decisions"), (self._free, "free-running decisions")):
             if flips.decisions:
                 self._ladder.add_row("decode", flips.row(name))
+        add_margin_rows(self._ladder.add_row, self._margins)
         if not self._forced.decisions and self._free.decisions:
             note = "the bundle lacks prediction and joint: no noise is known, nothing is excused"
             self._ladder.add_row("decode", Row("teacher-forced decisions", Status.SKIPPED, note=note))

@@ -21,6 +21,7 @@ from toolkit.parity.drift import Drift, together
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.margins import Margins, add_margin_rows
 from toolkit.parity.metrics import compare_arrays
 from toolkit.parity.speech import log_mel
 from toolkit.parity.subject import Clip, Subject
@@ -53,6 +54,7 @@ class _Way:
     pipeline: Pipeline
     wrapped: Pipeline
     ends: Flips = field(default_factory=Flips)
+    end_margins: Margins = field(default_factory=Margins)
     latents: Drift = field(default_factory=Drift)
     audio: Drift = field(default_factory=Drift)
     texts: list[tuple[str, str, str]] = field(default_factory=list)  # said, understood of the reference, of ours
@@ -214,6 +216,9 @@ class Comparison:
         hidden, logits = self._forced(pipeline, cache, run)
         add("decode", f"teacher-forced hidden, {steps}", run.hidden, hidden, self._chain)
         add("decode", f"teacher-forced eos_logit, {steps}", run.eos_logits, logits, self._chain)
+        rule = pipeline.rule(prompt)
+        decided = slice(rule.min_frames_before_eos, None)  # before it, no logit ends the speech
+        way.end_margins.add_threshold(where, run.eos_logits[decided], logits[decided], rule.eos_threshold)
         latents = [pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
         add("decode", f"teacher-forced latents, {steps}", run.latents, np.stack(latents), self._chain)
         pcm = self._decoded(pipeline, run.latents)
@@ -338,6 +343,7 @@ class Comparison:
             add_row("decode", way.latents.row(f"free-running latents, {steps}"))
             add_row("decode", way.audio.row(f"free-running PCM, {steps}"))
             add_row("decode", way.ends.row(f"end of speech, {steps}"))
+            add_margin_rows(add_row, {f"the end of speech, {steps}": way.end_margins})
         if not way.log_mel_cosines:
             self._skip("task", f"what is heard, {steps}", "no text was said to the same end")
             return

@@ -13,7 +13,7 @@ from toolkit.errors import ToolkitError
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, Status, row_from_metrics
-from toolkit.parity.margins import softmax
+from toolkit.parity.margins import Margins, add_margin_rows, softmax
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import Boundaries, boundary_shifts
 from toolkit.runtimes.base import Component, Runtime
@@ -34,6 +34,7 @@ class _Form:
     pipeline: Pipeline
     runtime: str
     flips: Flips = field(default_factory=Flips)
+    margins: Margins = field(default_factory=Margins)
     from_reference: list[float] = field(default_factory=list)
     from_truth: list[float] = field(default_factory=list)
 
@@ -140,6 +141,7 @@ class Comparison:
         theirs = run.logits.argmax(1)
         noise = float(np.abs(run.logits - marks.logits).max())
         form.flips.decisions += len(theirs)
+        form.margins.add(clip.id, run.logits, marks.logits)
         for marker in np.flatnonzero(theirs != marks.time_class):
             where = f"{clip.id}, {words[marker // 2]} {'end' if marker % 2 else 'start'}"
             form.flips.add(where, run.logits[marker], int(marks.time_class[marker]), noise)
@@ -155,6 +157,7 @@ class Comparison:
             return
         if not lossy:
             self._ladder.add_row("decode", form.flips.row(f"classes at the markers, {label}"))
+            add_margin_rows(self._ladder.add_row, {f"boundaries, {label}": form.margins})
         note = "one window at a time: attention across windows is lost" if lossy else ""
         self._ladder.add_row("task", self._shift_row(label, form, None if lossy else BOUNDARIES, note))
         if form.from_truth:
