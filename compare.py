@@ -41,7 +41,7 @@ def compare(
         typer.Option(help="What decodes; auto is coreml on macOS, portable elsewhere."),
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: toolkit/parity/report.py).")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report: out.html, or out.md.")] = None,
     *,
     extra: dict[str, Any],
 ) -> None:
@@ -49,21 +49,23 @@ def compare(
 
     Exits with 1 when a gate fails, and names the first stage to blame.
     """
-    from toolkit.output import check_output, write_text
+    from toolkit.output import write_text
     from toolkit.parity import report as reports
+    from toolkit.parity.ladder import passed
 
     models = _models(model, bundle)
     options = _options(models, extra, asked=model is not None)
     if report:
-        check_output(report)
-    results = [_result(m, bundle, runtime, dataset, num_files, options[m.id]) for m in models]
+        reports.check_report(report)
+    exhibits = reports.exhibits_wanted(report)
+    results = [_result(m, bundle, runtime, dataset, num_files, options[m.id], exhibits) for m in models]
     if as_json:
         typer.echo(reports.json_from_results(results))
     else:
         reports.print_results(results)
     if report:
-        write_text(report, reports.markdown_from_results(results))
-    if not reports.passed(results):
+        write_text(report, reports.report_text(report, results))
+    if not passed(results):
         raise typer.Exit(GATE_FAILED)
 
 
@@ -89,7 +91,13 @@ def _options(models: list[ModelInfo], given: dict[str, Any], *, asked: bool) -> 
 
 
 def _result(
-    model: ModelInfo, folder: Path | None, runtime: Any, dataset: str, num_files: int | None, options: dict[str, Any]
+    model: ModelInfo,
+    folder: Path | None,
+    runtime: Any,
+    dataset: str,
+    num_files: int | None,
+    options: dict[str, Any],
+    exhibits: int,
 ) -> Any:
     from toolkit.bundle.bundle import open_bundle
     from toolkit.parity.engine import open_subject, run_ladder
@@ -107,7 +115,7 @@ def _result(
             "runtime": subject.runtime.name,
             "dataset": dataset,
         }
-        return run_ladder(subject, about)
+        return run_ladder(subject, about, exhibits=exhibits)
 
 
 def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar: Any) -> Iterator[Any]:

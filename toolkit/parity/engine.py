@@ -7,6 +7,7 @@ from typing import Any
 from toolkit.bundle.bundle import Bundle
 from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.model import ModelInfo
+from toolkit.parity.facts import facts_of
 from toolkit.parity.ladder import Ladder, LadderResult, Row, SkipStage, Status
 from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_calls
 from toolkit.parity.subject import Clip, ClipStream, Subject
@@ -41,7 +42,7 @@ def open_subject(
     )
 
 
-def run_ladder(subject: Subject, about: Mapping[str, str]) -> LadderResult:
+def run_ladder(subject: Subject, about: Mapping[str, str], *, exhibits: int = 0) -> LadderResult:
     """Run every stage; a stage that fails does not keep the later ones from running.
 
     The model's `reference` module has `STAGES`, `measure(subject, ladder)`, `exercise` and `decision_logits`.
@@ -49,9 +50,11 @@ def run_ladder(subject: Subject, about: Mapping[str, str]) -> LadderResult:
     Args:
         subject: what is put to the test.
         about: facts for the report.
+        exhibits: how many of each kind to keep, for a report that shows them.
     """
     reference = subject.model.module("reference")
-    ladder = Ladder(subject.model.id, reference.STAGES, about)
+    ladder = Ladder(subject.model.id, reference.STAGES, about, exhibits=exhibits)
+    ladder.facts += facts_of(subject.bundle)
     reference.measure(subject, ladder)
     ladder.about["clips"] = str(subject.clips.count)
     calls: list[Call] = []

@@ -3,16 +3,18 @@
 The engine knows no model and no runtime. A model's `reference` module fills a `Ladder` (toolkit/parity/engine.py).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 
 from toolkit.errors import RuntimeFault
+from toolkit.parity.exhibits import Exhibit, Shown
 from toolkit.parity.gates import Gate
 from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
+from toolkit.parity.tables import TitledTable
 
 QUESTIONS: Mapping[str, str] = {
     "features": "is the host's front end right?",
@@ -81,11 +83,21 @@ class LadderResult:
         model: its id.
         about: facts to print: bundle, runtime, dataset, files.
         stages: in the ladder's order.
+        tables: shown beside the stages' rows, in every form of the report.
+        facts: of the bundle and of this run; in files and JSON, not in the terminal.
+        exhibits: what a report shows beside numbers.
     """
 
     model: str
     about: Mapping[str, str]
     stages: tuple[StageResult, ...]
+    tables: tuple[TitledTable, ...] = ()
+    facts: tuple[TitledTable, ...] = ()
+    exhibits: tuple[Shown, ...] = ()
+
+    def with_table(self, table: TitledTable) -> "LadderResult":
+        """The same with one more table; where its stage is not of the ladder, it stands for the model as a whole."""
+        return replace(self, tables=(*self.tables, table))
 
     @property
     def blame(self) -> str | None:
@@ -96,6 +108,11 @@ class LadderResult:
     def passed(self) -> bool:
         """No stage failed and at least one ran."""
         return self.blame is None and any(s.status is Status.PASSED for s in self.stages)
+
+    @property
+    def headlines(self) -> list[str]:
+        """What the rows say for the summary, in their order."""
+        return [row.headline for stage in self.stages for row in stage.rows if row.headline]
 
     @property
     def verdict(self) -> str:
@@ -112,15 +129,16 @@ class LadderResult:
 
 
 class Ladder:
-    """Collects what the stages find, clip by clip, and keeps numbers only, never arrays.
+    """Collects what the stages find, clip by clip, and keeps numbers only; arrays of the first few exhibits alone.
 
     Args:
         model: its id.
         stages: names of the stages that this model has; one that yields nothing has failed.
         about: facts for the report.
+        exhibits: how many to keep of each kind, for a report that shows them.
     """
 
-    def __init__(self, model: str, stages: Collection[str], about: Mapping[str, str]) -> None:
+    def __init__(self, model: str, stages: Collection[str], about: Mapping[str, str], *, exhibits: int = 0) -> None:
         unknown = set(stages) - set(QUESTIONS)
         if unknown:
             raise ValueError(f"no such stages: {sorted(unknown)}")
@@ -130,6 +148,10 @@ class Ladder:
         self._gates: dict[tuple[str, str], Gate] = {}
         self._faults: dict[tuple[str, str], str] = {}
         self._rows: dict[str, list[Row]] = {name: [] for name in QUESTIONS}
+        self._most_exhibits = exhibits
+        self._exhibits: dict[tuple[str, str], list[Shown]] = {}
+        self._tables: list[TitledTable] = []
+        self.facts: list[TitledTable] = []
 
     def add(self, stage: str, output: str, reference: np.ndarray, candidate: np.ndarray, gate: Gate) -> None:
         """Compare one pair of arrays; an output's row shows the worst of each figure over all its pairs."""
@@ -145,6 +167,19 @@ class Ladder:
         """Add a finished row."""
         self._rows[stage].append(row)
 
+    def add_table(self, table: TitledTable) -> None:
+        """Add a table to every form of the report."""
+        self._tables.append(table)
+
+    def wants(self, stage: str, title: str) -> bool:
+        """Whether one more exhibit of this title would be kept; to be asked before work is done for it alone."""
+        return len(self._exhibits.get((stage, title), ())) < self._most_exhibits
+
+    def exhibit(self, stage: str, title: str, exhibit: Exhibit, clip: str = "") -> None:
+        """Show something under a stage; the first few of each title are kept, none where no report wants them."""
+        if self.wants(stage, title):
+            self._exhibits.setdefault((stage, title), []).append(Shown(stage, title, exhibit.reduced(), clip))
+
     @contextmanager
     def attempt(self, stage: str, what: str) -> Iterator[None]:
         """Turn a fault of a component, or the reason for a skip, into a row of the stage that met it."""
@@ -157,7 +192,9 @@ class Ladder:
 
     def result(self) -> LadderResult:
         """All stages in the ladder's order."""
-        return LadderResult(self._model, self.about, tuple(self._stage(name) for name in QUESTIONS))
+        stages = tuple(self._stage(name) for name in QUESTIONS)
+        exhibits = tuple(shown for kept in self._exhibits.values() for shown in kept)
+        return LadderResult(self._model, self.about, stages, tuple(self._tables), tuple(self.facts), exhibits)
 
     def _stage(self, name: str) -> StageResult:
         compared = [self._row(key) for key in self._metrics if key[0] == name]
@@ -173,6 +210,11 @@ class Ladder:
         if key in self._faults:
             return Row(key[1], Status.FAILED, worst(metrics).shown() if metrics else {}, gate, self._faults[key])
         return row_from_metrics(key[1], worst(metrics).shown(), gate)
+
+
+def passed(results: Sequence[LadderResult]) -> bool:
+    """Whether something was compared and all of it passed."""
+    return bool(results) and all(result.passed for result in results)
 
 
 def row_from_metrics(output: str, metrics: Mapping[str, float], gate: Gate, note: str = "", headline: str = "") -> Row:

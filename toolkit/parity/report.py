@@ -1,4 +1,4 @@
-"""What `compare` prints and writes: a table, JSON, Markdown.
+"""What `compare` prints and writes: a table, JSON, Markdown; HTML is toolkit/parity/html.py.
 
 JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is null where both sides are equal
 (`max_abs` is 0), the others are null where nothing could be measured (the row then failed, and `note` says why).
@@ -8,39 +8,34 @@ JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is n
        "stages": [{"stage", "question", "status": "passed" | "FAILED" | "SKIP",
          "rows": [{"output", "status", "metrics": {name: number or null}, "note", "headline",
                    "gate": {"at_most": {metric: limit}, "at_least": {metric: limit}, "reason", "measured"}
-                           or null}]}]}]}
+                           or null}]}],
+       "tables": [TABLE], "facts": [TABLE]}]}
+
+TABLE is {"title", "stage": stage or "", "headers": [text], "rows": [[text or number or null]], "notes": [text]};
+`facts` are those of the bundle and of this run.
 """
 
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status
+from toolkit.errors import OutputError
+from toolkit.output import check_output
+from toolkit.parity.html import html_from_results
+from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
+from toolkit.parity.stage_tables import gate_lines, noted_rows, table_of_stage
+from toolkit.parity.tables import Cell, TitledTable, cell_text
 
 SCHEMA = 1
-_COLUMNS = {
-    "max_abs": "max abs",
-    "mean_abs": "mean abs",
-    "rel_l2": "rel. L2",
-    "psnr_db": "PSNR dB",
-    "cosine": "cosine",
-    "non_finite": "non-finite",
-    "mismatches": "differ",
-}
-_HIDDEN = {"elements", "calls", "flip_share"}
-_STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.SKIPPED: "yellow"}
+EXHIBITS_SHOWN = 3
+_STYLES: Mapping[str, str] = {Status.PASSED: "green", Status.FAILED: "bold red", Status.SKIPPED: "yellow"}
 _PIPE_WIDTH = 200
-
-
-def passed(results: Sequence[LadderResult]) -> bool:
-    """Whether something was compared and all of it passed."""
-    return bool(results) and all(result.passed for result in results)
 
 
 def json_from_results(results: Sequence[LadderResult]) -> str:
@@ -71,115 +66,101 @@ def markdown_from_results(results: Sequence[LadderResult]) -> str:
         lines += [f"- {name}: {value}" for name, value in result.about.items()] + [""]
         for stage in result.stages:
             lines += _stage_markdown(stage)
-        lines += [f"- {row.headline}" for row in _rows(result) if row.headline] + [""]
+        lines += [f"- {text}" for text in result.headlines] + [""]
+        for table in (*result.tables, *result.facts):
+            lines += [f"### {_titled(table)}", "", *_table_markdown(table)]
     return "\n".join(lines)
 
 
-def number(value: float) -> str:
-    """A number as the tables show it."""
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e6):
-        return str(int(value))
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:.3g}" if abs(value) < 0.01 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.5g}"
+WRITERS = {".html": html_from_results, ".md": markdown_from_results}
+
+
+def check_report(path: Path) -> None:
+    """Refuse a path that no report could be written to, before any work is done.
+
+    Raises:
+        OutputError: the name ends in nothing that a report is written as; or as `check_output`.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise OutputError(
+            f"cannot write {path}: a report is HTML or Markdown", "Give a name that ends in .html or .md."
+        )
+    check_output(path)
+
+
+def exhibits_wanted(path: Path | None) -> int:
+    """How many exhibits of each kind the report at this path shows."""
+    return EXHIBITS_SHOWN if path and path.suffix.lower() == ".html" else 0
+
+
+def report_text(path: Path, results: Sequence[LadderResult]) -> str:
+    """The report in the form that the name of its file asks for."""
+    return WRITERS[path.suffix.lower()](results)
 
 
 def _print_result(result: LadderResult, console: Console) -> None:
     console.print(Text(result.model, style="bold"), Text(", ".join(f"{k} {v}" for k, v in result.about.items())))
     for stage in result.stages:
         _print_stage(stage, console)
+    for table in result.tables:
+        console.print(Text(f"\n{_titled(table)}"))
+        _print_table(table, console)
     console.print()
-    for row in _rows(result):
-        if row.headline:
-            console.print(Text(row.headline))
+    for headline in result.headlines:
+        console.print(Text(headline))
     console.print(Text(result.verdict, style=_STYLES[Status.PASSED if result.passed else Status.FAILED]))
 
 
 def _print_stage(stage: StageResult, console: Console) -> None:
     title = Text(f"\n{stage.name}: {QUESTIONS[stage.name]} ")
     console.print(title.append(stage.status.value, style=_STYLES[stage.status]))
-    measured = [row for row in stage.rows if row.metrics]
-    if measured:
-        console.print(_table(measured))
-    for text in _gate_lines(measured):
-        console.print(Text(text, style="dim"))
-    for row in stage.rows:
-        if row.note or not row.metrics:
-            console.print(Text(f"  {row.status.value} {row.output}: {row.note}", style=_STYLES[row.status]))
+    if table := table_of_stage(stage):
+        _print_table(table, console)
+    for text in gate_lines(stage):
+        console.print(Text(f"  gate {text}", style="dim"))
+    for row in noted_rows(stage):
+        console.print(Text(f"  {_noted(row)}", style=_STYLES[row.status]))
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=True, header_style="dim")
-    columns = _columns(rows)
-    table.add_column("output", overflow="fold")
-    for name in columns:
-        table.add_column(_COLUMNS.get(name, name.replace("_", " ")), justify="right")
-    for name in ("gate", "result"):
-        table.add_column(name)
-    gates = _gates(rows)
-    for row in rows:
-        table.add_row(
-            row.output,
-            *_cells(row, columns),
-            _label(row.gate, gates),
-            Text(row.status.value, style=_STYLES[row.status]),
-        )
-    return table
+def _print_table(table: TitledTable, console: Console) -> None:
+    shown = Table(box=None, pad_edge=True, header_style="dim")
+    for name, numeric in zip(table.headers, table.numeric, strict=True):
+        shown.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(cell_text(cell), style=_cell_style(cell)) for cell in row))
+    console.print(shown)
+    for note in table.notes:
+        console.print(Text(f"  {note}", style="dim"))
 
 
-def _cells(row: Row, columns: Sequence[str]) -> list[str]:
-    return [number(row.metrics[name]) if name in row.metrics else "" for name in columns]
+def _cell_style(cell: Cell) -> str:
+    return _STYLES.get(cell, "") if isinstance(cell, str) else ""
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-    present = {name for row in rows for name in row.metrics} - _HIDDEN
-    others = dict.fromkeys(name for row in rows for name in row.metrics if name in present - set(_COLUMNS))
-    return [name for name in _COLUMNS if name in present] + list(others)
+def _titled(table: TitledTable) -> str:
+    return f"{table.stage}: {table.title}" if table.stage else table.title
 
 
-def _gates(rows: Iterable[Row]) -> list[Gate]:
-    """The different gates of a stage, in order of appearance; a row's label is its gate's place among them."""
-    found: list[Gate] = []
-    for row in rows:
-        if row.gate and row.gate not in found:
-            found.append(row.gate)
-    return found
-
-
-def _label(gate: Gate | None, gates: Sequence[Gate]) -> str:
-    return chr(ord("A") + gates.index(gate)) if gate else ""
-
-
-def _gate_lines(rows: Sequence[Row]) -> list[str]:
-    gates = _gates(rows)
-    return [f"  gate {_label(gate, gates)}: {_gate_text(gate)}" for gate in gates]
-
-
-def _gate_text(gate: Gate) -> str:
-    measured = f" Measured when it was set: {gate.measured}." if gate.measured else ""
-    return f"{gate}. Reason: {gate.reason}.{measured}"
+def _noted(row: Row) -> str:
+    return f"{row.status.value} {row.output}: {row.note}"
 
 
 def _stage_markdown(stage: StageResult) -> list[str]:
     lines = [f"### {stage.name}: {stage.status.value}", "", QUESTIONS[stage.name], ""]
-    measured = [row for row in stage.rows if row.metrics]
-    if measured:
-        gates, columns = _gates(measured), _columns(measured)
-        header = ["output", *(_COLUMNS.get(n, n.replace("_", " ")) for n in columns), "gate", "result"]
-        lines += [_line(header), _line(["---"] * len(header))]
-        for row in measured:
-            lines.append(_line([row.output, *_cells(row, columns), _label(row.gate, gates), row.status.value]))
-        lines += ["", *(f"- {text.strip()}" for text in _gate_lines(measured)), ""]
-    notes = [f"- {r.status.value} {r.output}: {r.note}" for r in stage.rows if r.note or not r.metrics]
+    if table := table_of_stage(stage):
+        lines += [*_table_markdown(table), *(f"- gate {text}" for text in gate_lines(stage)), ""]
+    notes = [f"- {_noted(row)}" for row in noted_rows(stage)]
     return lines + ([*notes, ""] if notes else [])
+
+
+def _table_markdown(table: TitledTable) -> list[str]:
+    rows = [_line(map(cell_text, row)) for row in table.rows]
+    notes = [*(f"- {note}" for note in table.notes), ""] if table.notes else []
+    return [_line(table.headers), _line(["---"] * len(table.headers)), *rows, "", *notes]
 
 
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _rows(result: LadderResult) -> list[Row]:
-    return [row for stage in result.stages for row in stage.rows]
 
 
 def _result_json(result: LadderResult) -> dict[str, Any]:
@@ -198,6 +179,18 @@ def _result_json(result: LadderResult) -> dict[str, Any]:
             }
             for s in result.stages
         ],
+        "tables": [_table_json(table) for table in result.tables],
+        "facts": [_table_json(table) for table in result.facts],
+    }
+
+
+def _table_json(table: TitledTable) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "stage": table.stage,
+        "headers": list(table.headers),
+        "rows": [[cell if isinstance(cell, str) else _finite_or_none(cell) for cell in row] for row in table.rows],
+        "notes": list(table.notes),
     }
 
 
@@ -219,4 +212,8 @@ def _row_json(row: Row) -> dict[str, Any]:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: _finite_or_none(value) for name, value in metrics.items()}
+
+
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

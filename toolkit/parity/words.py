@@ -81,12 +81,17 @@ class Boundaries:
         return 1000 * sum(self.shifts_s) / len(self.shifts_s)
 
 
+def paired_words(reference: Sequence[Word], ours: Sequence[Word]) -> list[tuple[int, int]]:
+    """Places in both of every word that both have, aligned by their normalised text."""
+    a, b = ([normalise(word.text) for word in words] for words in (reference, ours))
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    return [(block.a + k, block.b + k) for block in blocks for k in range(block.size)]
+
+
 def boundary_shifts(reference: Sequence[Word], ours: Sequence[Word]) -> Boundaries:
     """Absolute shifts of start and end of every word that both have, aligned by their normalised text."""
-    a, b = ([normalise(word.text) for word in words] for words in (reference, ours))
     shifts: list[float] = []
-    for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
-        for k in range(block.size):
-            left, right = reference[block.a + k], ours[block.b + k]
-            shifts += [abs(left.start_s - right.start_s), abs(left.end_s - right.end_s)]
+    for i, j in paired_words(reference, ours):
+        left, right = reference[i], ours[j]
+        shifts += [abs(left.start_s - right.start_s), abs(left.end_s - right.end_s)]
     return Boundaries(tuple(shifts))

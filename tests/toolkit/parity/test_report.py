@@ -6,8 +6,9 @@ import numpy as np
 from rich.console import Console
 
 from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import Ladder, LadderResult, Row, Status, row_from_metrics
-from toolkit.parity.report import json_from_results, markdown_from_results, number, passed, print_results
+from toolkit.parity.ladder import Ladder, LadderResult, Row, Status, passed, row_from_metrics
+from toolkit.parity.report import json_from_results, markdown_from_results, print_results
+from toolkit.parity.tables import number
 
 GATE = Gate("why not", at_most={"max_abs": 0.5}, measured="0.1")
 

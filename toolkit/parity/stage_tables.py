@@ -1,0 +1,72 @@
+"""The rows of one stage as a table, with its gates and notes in words."""
+
+from collections.abc import Iterable, Sequence
+
+from toolkit.parity.gates import Gate
+from toolkit.parity.ladder import Row, StageResult
+from toolkit.parity.tables import Cell, TitledTable
+
+_COLUMNS = {
+    "max_abs": "max abs",
+    "mean_abs": "mean abs",
+    "rel_l2": "rel. L2",
+    "psnr_db": "PSNR dB",
+    "cosine": "cosine",
+    "non_finite": "non-finite",
+    "mismatches": "differ",
+}
+_HIDDEN = {"elements", "calls", "flip_share"}
+
+
+def table_of_stage(stage: StageResult) -> TitledTable | None:
+    """The measured rows; a row's gate is a letter that `gate_lines` explains. None where nothing was measured."""
+    measured = _measured(stage)
+    if not measured:
+        return None
+    columns, gates = _columns(measured), _gates(measured)
+    headers = ("output", *(_COLUMNS.get(name, name.replace("_", " ")) for name in columns), "gate", "result")
+    rows = tuple((row.output, *_figures(row, columns), _label(row.gate, gates), row.status) for row in measured)
+    return TitledTable(stage.name, headers, rows, stage=stage.name)
+
+
+def gate_lines(stage: StageResult) -> list[str]:
+    """`A: limits. Reason: why.`, one a gate."""
+    gates = _gates(_measured(stage))
+    return [f"{_label(gate, gates)}: {_gate_text(gate)}" for gate in gates]
+
+
+def noted_rows(stage: StageResult) -> list[Row]:
+    """Rows that say something in words: what is out of bounds or excused, or why nothing was measured."""
+    return [row for row in stage.rows if row.note or not row.metrics]
+
+
+def _measured(stage: StageResult) -> list[Row]:
+    return [row for row in stage.rows if row.metrics]
+
+
+def _figures(row: Row, columns: Sequence[str]) -> list[Cell]:
+    return [row.metrics.get(name, "") for name in columns]
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    present = {name for row in rows for name in row.metrics} - _HIDDEN
+    others = dict.fromkeys(name for row in rows for name in row.metrics if name in present - set(_COLUMNS))
+    return [name for name in _COLUMNS if name in present] + list(others)
+
+
+def _gates(rows: Iterable[Row]) -> list[Gate]:
+    """The different gates of a stage, in order of appearance; a row's label is its gate's place among them."""
+    found: list[Gate] = []
+    for row in rows:
+        if row.gate and row.gate not in found:
+            found.append(row.gate)
+    return found
+
+
+def _label(gate: Gate | None, gates: Sequence[Gate]) -> str:
+    return chr(ord("A") + gates.index(gate)) if gate else ""
+
+
+def _gate_text(gate: Gate) -> str:
+    measured = f" Measured when it was set: {gate.measured}." if gate.measured else ""
+    return f"{gate}. Reason: {gate.reason}.{measured}"
