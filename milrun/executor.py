@@ -42,20 +42,26 @@ class CompiledFunction:
         cache_weights: keep weights as float32 containers after first use (fast), or convert them from the mapped file
             at every use (resident memory stays near the file's size).
         weights: what was made of the program's constants so far, shared by the functions of one program.
+        rounding: round results to the dtype the program declares; False leaves those declared float16 in float32.
 
     Raises:
         UnsupportedOpsError: names every op that `OPS` lacks.
     """
 
     def __init__(
-        self, function: Function, cache_weights: bool = True, weights: dict[int, LazyConst] | None = None
+        self,
+        function: Function,
+        cache_weights: bool = True,
+        weights: dict[int, LazyConst] | None = None,
+        *,
+        rounding: bool = True,
     ) -> None:
         self.function = function
         self._weights = {} if weights is None else weights
         self._slots: dict[str, int] = {}
         self._constants: dict[str, LazyConst] = {}
         self._raw: dict[str, Const] = {}
-        self._cache = cache_weights
+        self._cache, self._rounding = cache_weights, rounding
         _require_known_ops(function)
         self.root = self._compile(function.block)
         self._free_after_last_use(self.root)
@@ -122,7 +128,8 @@ class CompiledFunction:
         missing = known.required - set(operation.inputs) - set(fixed)
         if missing:
             raise OpError(operation.type, operation.name, f"required parameters are missing: {sorted(missing)}")
-        outputs = tuple(self._output(name, declared, known) for name, declared in operation.outputs)
+        stored = operation.type.startswith("constexpr_")
+        outputs = tuple(self._output(name, declared, known, stored) for name, declared in operation.outputs)
         return Step(operation, known.call, fixed, lazy, tuple(tensors), tuple(converted), tuple(variadic), outputs)
 
     def _add_special(self, operation: Operation, known: OpFn, fixed: dict[str, Any]) -> None:
@@ -132,12 +139,14 @@ class CompiledFunction:
             elif kind == "output_types":
                 fixed[name] = tuple(declared for _, declared in operation.outputs)
 
-    def _output(self, name: str, type: ValueType, known: OpFn) -> Output:
+    def _output(self, name: str, type: ValueType, known: OpFn, stored: bool) -> Output:
+        """`stored`: it is a weight that is only decompressed, which stays as stored."""
         for constants in (self._raw, self._constants):  # a sibling block may have a constant of this name
             constants.pop(name, None)
         finish = None
         if isinstance(type, TensorType) and not known.exact and type.dtype not in ("string", "dictionary"):
-            finish = round_to(type.dtype)
+            wide = type.dtype == "float16" and not self._rounding and not stored
+            finish = round_to("float32" if wide else type.dtype)
         shape = None
         if isinstance(type, TensorType) and type.shape is not None and type.dtype != "string":
             known_dims = [d for d in type.shape if d is not None]
@@ -179,9 +188,8 @@ def _run_step(step: Step, env: list[Any], watch: Watch | None) -> None:
     if step.operation.blocks:
         arguments["blocks"] = tuple(_callable_block(block, env, watch) for block in arguments["blocks"])
     for output, value in zip(step.outputs, step.results(arguments), strict=True):
-        env[output.slot] = value
-        if watch is not None:
-            watch.see(output.name, step.operation, output.type, value)
+        instead = None if watch is None else watch.see(output.name, step.operation, output.type, value)
+        env[output.slot] = value if instead is None else output.accept(instead)
     for slot in step.free:
         env[slot] = None
     if watch is not None and watch.stops(step.operation.name, step.operation.type):

@@ -1,11 +1,12 @@
 """A loaded package: check the inputs, run the function, hand arrays back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from milrun.errors import InputError, PackageError
 from milrun.executor import CompiledFunction
@@ -17,7 +18,9 @@ from milrun.step import LazyConst
 from milrun.watch import StopRun, TraceRow, Watch
 
 
-def load(path: str | Path, function_name: str | None = None, *, cache_weights: bool = True) -> "Model":
+def load(
+    path: str | Path, function_name: str | None = None, *, cache_weights: bool = True, rounding: bool = True
+) -> "Model":
     """Load one function of an `.mlpackage`.
 
     Args:
@@ -25,13 +28,15 @@ def load(path: str | Path, function_name: str | None = None, *, cache_weights: b
         function_name: which function of a multifunction package; its default one when left out.
         cache_weights: keep weights as float32 after first use; False converts them from the mapped file at each use,
             slower, with resident memory near the file's size.
+        rounding: False leaves results that are declared float16 in float32, so that what precision costs can be told
+            from what the program does; weights and other constants stay as stored.
 
     Raises:
         PackageError: missing or damaged package, or no such function.
         UnsupportedOpsError: names every op that milrun lacks.
     """
     package = open_package(path)
-    return Model(package, parse_program(package), function_name, cache_weights)
+    return Model(package, parse_program(package), function_name, cache_weights, rounding=rounding)
 
 
 class Model:
@@ -51,28 +56,35 @@ class Model:
         function_name: str | None,
         cache_weights: bool,
         weights: dict[int, LazyConst] | None = None,
+        *,
+        rounding: bool = True,
     ) -> None:
         name = function_name or program.default_function
         if name not in program.functions:
             raise PackageError(f"{package.path} has no function '{name}'; it has {sorted(program.functions)}")
-        self._package, self._program, self._cache_weights = package, program, cache_weights
+        self._package, self._program, self._cache_weights, self._rounding = package, program, cache_weights, rounding
         self.path = package.path
         self.functions = tuple(sorted(program.functions))
         self.function: Function = program.functions[name]
         self._weights: dict[int, LazyConst] = {} if weights is None else weights
-        self._compiled = CompiledFunction(self.function, cache_weights, self._weights)
+        self._compiled = CompiledFunction(self.function, cache_weights, self._weights, rounding=rounding)
         tensors = {n: t for n, t in self.function.block.inputs if isinstance(t, TensorType)}
         self.inputs = {n: t for n, t in tensors.items() if not t.is_state}
         self.states = {n: t for n, t in tensors.items() if t.is_state}
         self.outputs = self._output_types()
 
-    def sibling(self, function_name: str) -> "Model":
-        """Another function of the same package; the two share their weights in memory.
+    def sibling(self, function_name: str, *, rounding: bool | None = None) -> "Model":
+        """Another function of the same package, or the same with other rounding; they share their weights in memory.
+
+        Args:
+            function_name: of the package.
+            rounding: as for `load`; this model's own when left out.
 
         Raises:
             PackageError: no such function.
         """
-        return Model(self._package, self._program, function_name, self._cache_weights, self._weights)
+        rounds = self._rounding if rounding is None else rounding
+        return Model(self._package, self._program, function_name, self._cache_weights, self._weights, rounding=rounds)
 
     def make_state(self) -> State:
         """A fresh set of states, all zeros."""
@@ -103,6 +115,7 @@ class Model:
         keep: Iterable[str] | str = (),
         stop_after: str | None = None,
         trace: bool = False,
+        visit: Callable[[str, np.ndarray], np.ndarray | None] | None = None,
     ) -> tuple[dict[str, np.ndarray], list[TraceRow]]:
         """Run the function and look inside.
 
@@ -112,16 +125,20 @@ class Model:
             keep: names of inner values to return, or "all".
             stop_after: name of a value, or an op type, after which the run ends.
             trace: also return one row an op: name, op, shape, dtype, smallest, largest, non-finite count.
+            visit: called with the name and value of each result as it is computed. An array that it returns, of the
+                same shape and of values that the declared dtype can hold, takes the value's place in the rest of the
+                run. The value must not be changed, and must be copied to be kept.
 
         Returns:
             (name -> array of the values kept, rows). Floats are float32 whatever their declared dtype, which they fit.
 
         Raises:
-            InputError: as for `predict`, or no op yields a value that `keep` or `stop_after` names.
+            InputError: as for `predict`, no op yields a value that `keep` or `stop_after` names, or `visit` returned an
+                array of another shape.
             OpError: an op failed.
         """
         self._require_known_values(() if keep == "all" else keep, stop_after)
-        watch = Watch(keep=keep, stop_after=stop_after, trace=trace)
+        watch = Watch(keep=keep, stop_after=stop_after, trace=trace, visit=visit and _on_containers(visit))
         with suppress(StopRun):
             self._compiled.run(self._containers(inputs, state), watch)
         kept = {name: value.numpy().copy() for name, value in watch.values.items()}
@@ -146,7 +163,9 @@ class Model:
     def _containers(self, inputs: Mapping[str, np.ndarray], state: State | None) -> dict[str, Any]:
         if set(inputs) != set(self.inputs):
             raise InputError(f"{self.path.name} wants inputs {sorted(self.inputs)}, got {sorted(inputs)}")
-        given: dict[str, Any] = {name: _checked(name, inputs[name], want) for name, want in self.inputs.items()}
+        given: dict[str, Any] = {
+            name: _checked(name, inputs[name], want, self._rounding) for name, want in self.inputs.items()
+        }
         if self.states:
             if state is None or set(state) != set(self.states):
                 raise InputError(
@@ -164,7 +183,19 @@ class Model:
         return arrays
 
 
-def _checked(name: str, value: np.ndarray, type: TensorType) -> Any:
+def _on_containers(
+    visit: Callable[[str, np.ndarray], np.ndarray | None],
+) -> Callable[[str, torch.Tensor], torch.Tensor | None]:
+    def see(name: str, value: torch.Tensor) -> torch.Tensor | None:
+        instead = visit(name, value.numpy())
+        if instead is not None and instead.shape != value.shape:
+            raise InputError(f"visit gave {list(instead.shape)} for '{name}', which is {list(value.shape)}")
+        return None if instead is None else container_from_numpy(instead)
+
+    return see
+
+
+def _checked(name: str, value: np.ndarray, type: TensorType, rounding: bool) -> Any:
     array = np.asarray(value)
     shape = type.shape
     if shape is not None and (
@@ -175,7 +206,9 @@ def _checked(name: str, value: np.ndarray, type: TensorType) -> Any:
         if array.dtype.kind not in "fiub":
             raise InputError(f"input '{name}' is {type}, got {array.dtype}")
         with np.errstate(over="ignore"):  # beyond the dtype's range is infinite
-            return container_from_numpy(array.astype(np.float16 if type.dtype == "float16" else np.float32))
+            return container_from_numpy(
+                array.astype(np.float16 if type.dtype == "float16" and rounding else np.float32)
+            )
     if array.dtype.kind not in "iub":
         raise InputError(f"input '{name}' is {type}, got {array.dtype}")
     if array.dtype.kind != "b" and type.dtype != "bool":

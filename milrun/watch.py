@@ -1,6 +1,6 @@
 """Looking inside a run: values to keep, where to stop, one row an op."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class Watch:
         keep: names of values to keep, or "all".
         stop_after: name of the value (or op type) after which to stop.
         trace: record one `TraceRow` an output.
+        visit: shown each output; what it returns takes the value's place, None leaves it.
         values: name -> container, filled by the run.
         rows: filled by the run.
     """
@@ -38,20 +39,22 @@ class Watch:
     keep: Iterable[str] | str = ()
     stop_after: str | None = None
     trace: bool = False
+    visit: Callable[[str, torch.Tensor], torch.Tensor | None] | None = None
     values: dict[str, torch.Tensor] = field(default_factory=dict)
     rows: list[TraceRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._kept = None if self.keep == "all" else frozenset(self.keep)
 
-    def see(self, name: str, operation: Operation, type: ValueType, value: Any) -> None:
-        """Record one output."""
+    def see(self, name: str, operation: Operation, type: ValueType, value: Any) -> torch.Tensor | None:
+        """Record one output; returns what takes its place, if anything does."""
         if not isinstance(value, torch.Tensor):
-            return
+            return None
         if self._kept is None or name in self._kept:
             self.values[name] = value
         if self.trace:
             self.rows.append(_trace_row(name, operation, type, value))
+        return self.visit(name, value) if self.visit else None
 
     def stops(self, name: str, op: str) -> bool:
         """Whether the run ends after the op of this name and type."""

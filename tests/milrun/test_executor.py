@@ -250,3 +250,57 @@ def test_functions_of_one_package_share_their_weights(tmp_path):
     assert mine.data_ptr() == theirs.data_ptr()
     with pytest.raises(milrun.PackageError, match="no function 'other'"):
         short.sibling("other")
+
+
+def half(x):
+    """1 / 3 in float16, squared twice: rounded at each op, and over 65,504 for large x."""
+    third = mb.mul(x=mb.cast(x=x, dtype="fp16"), y=np.float16(1 / 3), name="third")
+    square = mb.mul(x=third, y=third, name="square")
+    return mb.cast(x=square, dtype="fp32", name="wide")
+
+
+@pytest.fixture(scope="module")
+def half_package(tmp_path_factory):
+    return save_program(half, {"x": X}, tmp_path_factory.mktemp("half"), "iOS17")
+
+
+def test_rounding_off_keeps_float32_but_weights_as_stored(half_package):
+    x = np.array([[1.0, 7.0, 3000.0]], np.float32)
+    third = x * np.float32(np.float16(1 / 3))
+    model = milrun.load(half_package, rounding=False)
+    kept, rows = model.inspect({"x": x}, keep="all", trace=True)
+    np.testing.assert_array_equal(kept["third"], third)
+    np.testing.assert_array_equal(kept["wide"], third * third)
+    assert kept["wide"].max() > 65504
+    assert {row.name: row.dtype for row in rows}["square"] == "float16"
+    rounded = milrun.load(half_package).predict({"x": x})["wide"]
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(rounded, third.astype(np.float16) ** 2)
+    assert np.isinf(rounded[0, 2])
+    assert np.isfinite(model.predict({"x": x})["wide"]).all()
+
+
+def test_a_sibling_may_round_otherwise(half_package):
+    model = milrun.load(half_package)
+    wide = model.sibling("main", rounding=False)
+    x = np.full((1, 3), 3000, np.float32)
+    assert np.isinf(model.predict({"x": x})["wide"]).all()
+    assert np.isfinite(wide.predict({"x": x})["wide"]).all()
+    assert np.isfinite(wide.sibling("main").predict({"x": x})["wide"]).all()
+
+
+def test_visiting_values_and_putting_others_in_their_place(model):
+    seen = {}
+
+    def visit(name, value):
+        seen[name] = value.copy()
+        return np.zeros((1, 3), np.float32) if name == "powers" else None
+
+    model.inspect({"x": X}, visit=visit)
+    np.testing.assert_allclose(seen["powers"], np.exp(np.maximum(X, 0)), rtol=1e-6)
+    np.testing.assert_array_equal(seen["total"], np.maximum(X, 0))
+
+
+def test_what_takes_a_values_place_has_its_shape(model):
+    with pytest.raises(InputError, match=r"gave \[3\] for 'powers', which is \[1, 3\]"):
+        model.inspect({"x": X}, visit=lambda name, value: value[0] if name == "powers" else None)
