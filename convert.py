@@ -64,6 +64,10 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
         ] = None,
         only: Annotated[list[str] | None, typer.Option(help="Convert this component only; repeatable.")] = None,
         precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="What the packages compute in.")] = "fp16",
+        compress: Annotated[
+            Literal["none", "int8", "palette4"],
+            typer.Option(help="Store weights in fewer bits: int8 by channel, or 4-bit palettes (iOS18/macOS15)."),
+        ] = "none",
         target: Annotated[
             Literal["iOS17", "iOS18", "macOS14", "macOS15"],
             typer.Option(help="Oldest system; before iOS18/macOS15 each audio length is a package of its own."),
@@ -83,6 +87,7 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
             output=output,
             only=tuple(only or ()),
             precision=precision,
+            compression=compress,
             target=target,
             force=force,
             options=resolve_options(model, "convert", extra),

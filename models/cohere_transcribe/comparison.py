@@ -69,7 +69,7 @@ class Comparison:
         only = str(subject.options.get("language", "all"))
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
-        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED)
+        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED, subject.decodes_compressed)
         self._resumed, self._faulty = 0, False
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 

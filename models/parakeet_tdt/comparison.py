@@ -138,7 +138,7 @@ class Comparison:
         """Our own frames and predictions along the reference's path: the logits that our decisions are taken from."""
         if not {"prediction", "joint"} <= set(self._subject.precision):
             return _Noise()
-        gate = chain_gate(self._subject.decodes_in, LOGITS_MEASURED)
+        gate = chain_gate(self._subject.decodes_in, LOGITS_MEASURED, self._subject.decodes_compressed)
         self._ladder.add("decode", "encoder frames, mel to joint", run.frames, frames, gate)
         if frames.shape != run.frames.shape:
             return _Noise()

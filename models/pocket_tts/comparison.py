@@ -80,7 +80,7 @@ class Comparison:
         if not self._ways:
             raise ToolkitError("the bundle does none of these flow steps", "Give --flow-steps what it holds.")
         self._host = self._ways[0].pipeline.host
-        self._chain = chain_gate(subject.decodes_in, CHAIN_MEASURED)
+        self._chain = chain_gate(subject.decodes_in, CHAIN_MEASURED, subject.decodes_compressed)
         self._step = STATEFUL if subject.plan.component("backbone").function("step").states else WRAPPERS
         self._listener: Listener | None = None
         self._long_run: tuple[Prompt, Voice] | None = None

@@ -57,7 +57,7 @@ class Comparison:
         self._eager = EagerRuntime(self._plan)
         self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
         self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
-        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED)
+        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED, subject.decodes_compressed)
         self._reference_from_truth: list[float] = []
 
     def run(self) -> None:

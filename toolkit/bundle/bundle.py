@@ -99,6 +99,8 @@ def rebuild_step(manifest: Manifest, path: Path) -> str:
     revision = f" --revision {manifest.checkpoint.revision}" if manifest.checkpoint.revision else ""
     precisions = {component.precision for component in manifest.components}
     precision = f" --precision {precisions.pop()}" if len(precisions) == 1 else ""
+    compressions = {component.compression for component in manifest.components} - {"none"}
+    precision += f" --compress {compressions.pop()}" if len(compressions) == 1 else ""
     options = "".join(_flag(name, value) for name, value in manifest.options.items())
     settings = f"{revision}{precision} --target {manifest.target}{options}"
     return f"Rebuild it: `convert {manifest.model} --checkpoint {source}{settings} --output {path} --force`."

@@ -51,6 +51,7 @@ def describe_plan(prepared: "Prepared") -> dict[str, Any]:
             {
                 "name": spec.name,
                 "precision": prepared.request.precision,
+                "compression": prepared.request.compression,
                 "functions": [_function(f.entry()) for f in spec.functions],
             }
             for spec in prepared.components
@@ -86,6 +87,7 @@ def _component(path: Path, entry: ComponentEntry) -> dict[str, Any]:
                 "size_bytes": package.size_bytes,
                 "precision_found": found.precision,
                 "weight_bytes": found.weight_bytes,
+                "compressed_weights": found.compressed_weights,
                 "ops": found.ops,
             }
         )
@@ -113,12 +115,15 @@ def _tensor(entry: TensorEntry) -> dict[str, Any]:
 
 
 def _component_lines(component: dict[str, Any]) -> list[str]:
-    lines = [f"\n{component['name']} ({component['precision']})"]
+    compression = "" if component["compression"] == "none" else f", weights {component['compression']}"
+    lines = [f"\n{component['name']} ({component['precision']}{compression})"]
     for package in component.get("packages", ()):
         counts = {name: sum(ops.values()) for name, ops in package["ops"].items()}
         ops = ", ".join(f"{count} ops in {name}" for name, count in counts.items())
+        compressed = f", {n} weights compressed" if (n := package["compressed_weights"]) else ""
         lines.append(
-            f"  {package['file']}: {_megabytes(package['size_bytes'])}, {package['precision_found']} as found, {ops}"
+            f"  {package['file']}: {_megabytes(package['size_bytes'])}, {package['precision_found']} as found"
+            f"{compressed}, {ops}"
         )
     for function in component["functions"]:
         lines.append(f"  {function['name']}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from milrun.package import open_package
 from milrun.program import Const, Function, Program, TensorType, parse_program
 
+_COMPRESSED = "constexpr_"
 _FLOAT_BITS = {"float16": "fp16", "float32": "fp32"}
 
 
@@ -18,11 +19,13 @@ class PackageContents:
         precision: dtype that most float ops compute in, `fp16` or `fp32`; `mixed` when neither has nine tenths.
         ops: function -> op type -> count.
         weight_bytes: dtype -> bytes of the constants of the default function.
+        compressed_weights: weights that ops of the default function expand when it runs.
     """
 
     precision: str
     ops: dict[str, dict[str, int]]
     weight_bytes: dict[str, int]
+    compressed_weights: int
 
 
 def inspect_package(path: Path) -> PackageContents:
@@ -37,6 +40,7 @@ def inspect_package(path: Path) -> PackageContents:
         precision=_precision(program),
         ops={name: function.op_counts for name, function in sorted(program.functions.items())},
         weight_bytes=_weight_bytes(default),
+        compressed_weights=sum(op.type.startswith(_COMPRESSED) for op in default.block.walk()),
     )
 
 

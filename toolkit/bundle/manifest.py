@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Precision = Literal["fp16", "fp32"]
+Compression = Literal["none", "int8", "palette4"]
 
 
 class _Entry(BaseModel):
@@ -63,7 +64,7 @@ class ComponentEntry(_Entry):
     fingerprint: str
     sources_sha256: str
     precision: Precision
-    compression: str
+    compression: Compression
     functions: tuple[FunctionEntry, ...]
     parity: tuple[ParityEntry, ...] = ()
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from milrun.package import SCOPES, read_scopes, write_scopes
-from toolkit.bundle.manifest import Precision
+from toolkit.bundle.manifest import Compression, Precision
 from toolkit.errors import RuntimeFault, ToolkitError
+from toolkit.export.compress import compress_model, refuse_compression
 from toolkit.export.quiet import coremltools, quiet
 from toolkit.export.spec import ComponentSpec, FunctionSpec, Tensor
 
@@ -29,6 +30,7 @@ def export_component(
     precision: Precision,
     target: str,
     on_function: Callable[[str], None] = lambda name: None,
+    compression: Compression = "none",
 ) -> dict[str, Mapping[str, str]]:
     """Convert a component and write its packages.
 
@@ -38,26 +40,31 @@ def export_component(
         precision: `fp16` or `fp32`.
         target: `iOS17`, `iOS18`, `macOS14` or `macOS15`; several functions share one package from iOS18/macOS15 on.
         on_function: told the name of each function once it is converted.
+        compression: of the weights, `none`, `int8` or `palette4`.
 
     Returns:
         Package file name -> our function name -> name of the function in the file.
 
     Raises:
-        ToolkitError: the component keeps states, and the target has none.
+        ToolkitError: the component keeps states, and the target has none; or it cannot read the compression.
         RuntimeFault: a wrapper writes a buffer that is not declared as a state.
     """
     refuse_states(spec, target)
+    refuse_compression(compression, target)
+
+    def convert(function: FunctionSpec, path: Path) -> None:
+        _save(compress_model(convert_function(spec, function, precision, target), compression), path)
+        on_function(function.name)
+
     if len(spec.functions) == 1:
         file = f"{spec.name}.mlpackage"
-        _save(convert_function(spec, spec.functions[0], precision, target), folder / file)
-        on_function(spec.functions[0].name)
+        convert(spec.functions[0], folder / file)
         return {file: {spec.functions[0].name: "main"}}
     if target not in MULTIFUNCTION_TARGETS:
-        return _export_separately(spec, folder, precision, target, on_function)
+        return _export_separately(spec, folder, convert)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for function in spec.functions:
-            _save(convert_function(spec, function, precision, target), Path(scratch) / f"{function.name}.mlpackage")
-            on_function(function.name)
+            convert(function, Path(scratch) / f"{function.name}.mlpackage")
         file = f"{spec.name}.mlpackage"
         _merge(spec, Path(scratch), folder / file)
     return {file: {function.name: function.name for function in spec.functions}}
@@ -77,14 +84,13 @@ def refuse_states(spec: ComponentSpec, target: str) -> None:
 
 
 def _export_separately(
-    spec: ComponentSpec, folder: Path, precision: Precision, target: str, on_function: Callable[[str], None]
+    spec: ComponentSpec, folder: Path, convert: Callable[[FunctionSpec, Path], None]
 ) -> dict[str, Mapping[str, str]]:
     files: dict[str, Mapping[str, str]] = {}
     for function in spec.functions:
         file = f"{spec.name}.{function.name}.mlpackage"
-        _save(convert_function(spec, function, precision, target), folder / file)
+        convert(function, folder / file)
         files[file] = {function.name: "main"}
-        on_function(function.name)
     return files
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from toolkit.bundle.bundle import MANIFEST, Bundle, open_bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
 from toolkit.bundle.inspect import found_precision
-from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Manifest, PackageEntry, Precision
+from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Compression, Manifest, PackageEntry, Precision
 from toolkit.bundle.writer import Staging
 from toolkit.errors import BundleError, Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.component import export_component, refuse_states
+from toolkit.export.compress import refuse_compression
 from toolkit.export.spec import ComponentSpec, ExportPlan
 from toolkit.model import ModelInfo
 from toolkit.parity.packages import measure_bundle
@@ -32,6 +33,7 @@ class ConvertRequest:
     output: Path | None = None
     only: tuple[str, ...] = ()
     precision: Precision = "fp16"
+    compression: Compression = "none"
     target: str = "iOS18"
     force: bool = False
     options: dict[str, Any] = field(default_factory=dict)
@@ -83,8 +85,9 @@ def prepare(request: ConvertRequest) -> Prepared:
     Raises:
         CheckpointError: the checkpoint cannot be used.
         ToolkitError: `--only` names a component that the model does not have, or a component keeps states that the
-            target does not have.
+            target does not have, or the target cannot read the compression.
     """
+    refuse_compression(request.compression, request.target)
     checkpoint = resolve_checkpoint(request.model, request.checkpoint, request.revision)
     options = {o.name: o.default for o in request.model.options.get("convert", ())} | request.options
     plan = request.model.module("export").plan(checkpoint.folder, options)
@@ -160,7 +163,8 @@ def _is_default(manifest: Manifest, model: ModelInfo) -> bool:
     default = ConvertRequest(model)
     return (
         {c.name for c in manifest.components} == set(model.components)
-        and all(c.precision == default.precision and all(p.passed for p in c.parity) for c in manifest.components)
+        and all(c.precision == default.precision and c.compression == "none" for c in manifest.components)
+        and all(p.passed for c in manifest.components for p in c.parity)
         and manifest.target == default.target
         and manifest.options == {o.name: o.default for o in model.options.get("convert", ())}
         and manifest.checkpoint.sha256 == resolve_checkpoint(model, "demo").entry().sha256
@@ -194,7 +198,7 @@ def _convert(prepared: Prepared, staging: Staging, on_step: OnStep) -> Converted
 def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging) -> ComponentEntry:
     request = prepared.request
     with staging.component_folder(spec.name) as folder:
-        files = export_component(spec, folder, request.precision, request.target)
+        files = export_component(spec, folder, request.precision, request.target, compression=request.compression)
         packages = tuple(
             PackageEntry(
                 file=file,
@@ -212,7 +216,7 @@ def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging
         fingerprint=fingerprint(prepared, spec),
         sources_sha256=sources_sha256(request.model.id),
         precision=request.precision,
-        compression="none",
+        compression=request.compression,
         functions=tuple(f.entry() for f in spec.functions),
     )
     staging.add(entry)
@@ -234,6 +238,7 @@ def fingerprint(prepared: Prepared, spec: ComponentSpec) -> str:
             "functions": [f.entry().model_dump(mode="json") for f in spec.functions],
             "fp32_ops": spec.fp32_ops,
             "precision": request.precision,
+            "compression": request.compression,
             "target": request.target,
             "options": prepared.plan.options,
             "weights": prepared.entry.sha256,

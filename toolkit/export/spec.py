@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from toolkit.bundle.manifest import FunctionEntry, Precision, TensorEntry
+from toolkit.bundle.manifest import Compression, FunctionEntry, Precision, TensorEntry
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class Gate:
 
 FP32_GATE = Gate(60.0, 1e-3, 0.99999, "float32 package: only the order of sums differs")
 FP16_GATE = Gate(35.0, 0.03, 0.999, "float16 package: every op rounds to 11 bits")
+INT8_GATE = Gate(30.0, 0.06, 0.998, "weights in 8 bits, a scale a channel")
+PALETTE4_GATE = Gate(18.0, 0.3, 0.95, "weights in 4 bits")
+COMPRESSED_GATES: Mapping[Compression, Gate] = {"int8": INT8_GATE, "palette4": PALETTE4_GATE}
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class ComponentSpec:
         name: file name of the package without suffix.
         build: makes the eval-mode wrapper module for one function; called anew for each function.
         functions: entry points; several share their weights in one package.
-        gates: precision -> gate; the defaults of DESIGN.md when left out.
+        gates: precision -> gate of packages whose weights are whole; the defaults of DESIGN.md when left out.
+        compressed_gates: compression -> gate, whatever the precision.
         fp32_ops: op types kept in float32 in an fp16 package, with the reason in the model's export module.
     """
 
@@ -94,6 +98,11 @@ class ComponentSpec:
     functions: tuple[FunctionSpec, ...]
     gates: Mapping[Precision, Gate] = field(default_factory=lambda: {"fp16": FP16_GATE, "fp32": FP32_GATE})
     fp32_ops: tuple[str, ...] = ()
+    compressed_gates: Mapping[Compression, Gate] = field(default_factory=lambda: COMPRESSED_GATES)
+
+    def gate(self, precision: Precision, compression: Compression = "none") -> Gate:
+        """The limits of a package."""
+        return self.gates[precision] if compression == "none" else self.compressed_gates[compression]
 
     def function(self, name: str) -> FunctionSpec:
         """The function of this name."""

@@ -72,13 +72,22 @@ def wrapper_gate(measured: str) -> Gate:
     return Gate(reason, {"rel_l2": 1e-4}, {"psnr_db": 80, "cosine": 0.99999}, measured)
 
 
-def chain_gate(precision: str, measured: str) -> Gate:
+COMPRESSED_CHAINS: Mapping[str, Gate] = {
+    "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.1}, {"psnr_db": 25}),
+    "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.5}, {"psnr_db": 12}),
+}
+
+
+def chain_gate(precision: str, measured: str, compression: str = "none") -> Gate:
     """For logits at the end of the port's whole chain against the reference's.
 
     Args:
         precision: `fp16` or `fp32`, of what runs.
-        measured: what fp16 packages gave.
+        measured: what fp16 packages with whole weights gave.
+        compression: of the weights of what runs.
     """
+    if compression != "none":
+        return COMPRESSED_CHAINS[compression]
     if precision == "fp32":
         return Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60})
     return Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, measured)

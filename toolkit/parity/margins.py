@@ -111,17 +111,17 @@ class Margins:
             ours: likewise.
             candidate: index of the one.
         """
-        pairs = []
         rest = np.delete(reference, candidate, axis=-1)
         rows, rival = np.arange(len(reference)), np.nan_to_num(rest, nan=-np.inf).argmax(-1)
-        for logits in (reference, ours):
+
+        def pair(logits: np.ndarray) -> np.ndarray:
             others = np.delete(logits, candidate, axis=-1)
-            pairs.append(np.stack([logits[:, candidate], others[rows, rival]], -1).astype(np.float64))
+            return np.stack([logits[:, candidate], others[rows, rival]], -1).astype(np.float64)
+
         with np.errstate(invalid="ignore"):
-            flipped = (ours[:, candidate] > np.delete(ours, candidate, -1).max(-1)) != (
-                reference[:, candidate] > rest.max(-1)
-            )
-            self._sides(where, *pairs, flipped)
+            wins = reference[:, candidate] > rest.max(-1)
+            flipped = wins != (ours[:, candidate] > np.delete(ours, candidate, -1).max(-1))
+            self._sides(where, pair(reference), pair(ours), flipped)
 
     def add_threshold(self, where: str, reference: np.ndarray, ours: np.ndarray, threshold: float) -> None:
         """Decisions that hold one logit against a threshold.
@@ -132,8 +132,8 @@ class Margins:
             ours: likewise.
             threshold: above it the answer is yes.
         """
-        pairs = [np.stack([x, np.full_like(x, threshold)], -1).astype(np.float64) for x in (reference, ours)]
-        self._sides(where, *pairs, (ours > threshold) != (reference > threshold))
+        theirs, mine = (np.stack([x, np.full_like(x, threshold)], -1).astype(np.float64) for x in (reference, ours))
+        self._sides(where, theirs, mine, (ours > threshold) != (reference > threshold))
 
     def row(self, kind: str) -> Row:
         """One row that informs: it has no gate, the flips themselves have one."""

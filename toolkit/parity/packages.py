@@ -1,9 +1,10 @@
 """The packages stage: real calls, recorded from the eager wrappers, replayed on the saved packages.
 
-Integer outputs (token ids, durations) are decisions. A float32 package may turn none. A float16 package may turn one
-only where the eager wrapper itself was near a tie: its margin is at most twice the largest error that the package shows
-on the very logits that the decision was taken from (`toolkit.parity.margins`). Those logits are an output with its own
-gate, so that a damaged package cannot excuse itself. Excused flips are counted and shown, never silent.
+Integer outputs (token ids, durations) are decisions. A float32 package with whole weights may turn none. A float16
+package, or one with compressed weights, may turn one only where the eager wrapper itself was near a tie: its margin is
+at most twice the largest error that the package shows on the very logits that the decision was taken from
+(`toolkit.parity.margins`). Those logits are an output with its own gate, so that a damaged package cannot excuse
+itself. Excused flips are counted and shown, never silent.
 
 States are compared after each call, on what the call wrote on either side: the rest is what both were given, and a
 cache that is mostly empty or old would hide one wrong row.
@@ -17,7 +18,7 @@ from itertools import groupby
 import numpy as np
 
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import ParityEntry, Precision
+from toolkit.bundle.manifest import Compression, ParityEntry, Precision
 from toolkit.corpora.open import open_corpus
 from toolkit.errors import BundleError, RuntimeFault
 from toolkit.export.spec import ExportPlan, FunctionSpec
@@ -140,11 +141,13 @@ def measure_bundle(
     rate = int(plan.host["sample_rate"])
     clips = [Clip.from_example(example, rate) for example in open_corpus("demo", CLIPS_EXERCISED, model.demo_clips)]
     calls = [c for c in record_calls(plan, bundle, model, clips) if c.component in components]
-    precision = {c.name: c.precision for c in bundle.manifest.components if c.name in components}
+    entries = [c for c in bundle.manifest.components if c.name in components]
+    precision = {c.name: c.precision for c in entries}
+    compression = {c.name: c.compression for c in entries}
     # The eager model is in memory too: weights kept in float32 would double what a large model takes.
     packages = open_runtime("portable", bundle, model, cache_weights=False)
     hook = model.module("reference").decision_logits
-    found = compare_packages(plan, calls, packages, EagerRuntime(plan), precision, hook)
+    found = compare_packages(plan, calls, packages, EagerRuntime(plan), precision, hook, compression=compression)
     return {name: [p.entry() for p in found if p.component == name] for name in precision}
 
 
@@ -156,6 +159,7 @@ def compare_packages(
     precision: Mapping[str, Precision],
     decision_logits: DecisionLogits | None = None,
     on_call: Callable[[], None] = lambda: None,
+    compression: Mapping[str, Compression] | None = None,
 ) -> list[OutputParity]:
     """Replay recorded calls on another runtime and compare output by output.
 
@@ -167,12 +171,13 @@ def compare_packages(
         precision: of each package; only components named here are compared.
         decision_logits: the model's hook for integer outputs.
         on_call: called once a replayed call.
+        compression: of the weights of each package; none where it names none.
 
     Returns:
         One entry an output and a state. A function that was never called is a failed entry, and so is a state that no
         call changed, so that no package passes unseen.
     """
-    replay = _Replay(plan, runtime, eager, precision, decision_logits, on_call)
+    replay = _Replay(plan, runtime, eager, precision, compression or {}, decision_logits, on_call)
     ordered = sorted(calls, key=lambda call: (call.component, call.function))
     grouped = {key: list(group) for key, group in groupby(ordered, key=lambda call: (call.component, call.function))}
     return [
@@ -190,6 +195,7 @@ class _Replay:
     runtime: Runtime
     eager: Runtime
     precision: Mapping[str, Precision]
+    compression: Mapping[str, Compression]
     decision_logits: DecisionLogits | None
     on_call: Callable[[], None]
 
@@ -223,7 +229,8 @@ class _Replay:
         return replayed
 
     def _gate(self, component: str, *, integer: bool) -> Gate:
-        gate: PackageGate = self.plan.component(component).gates[self.precision[component]]
+        compression = self.compression.get(component, "none")
+        gate: PackageGate = self.plan.component(component).gate(self.precision[component], compression)
         return gate_from_package_gate(gate, integer=integer)
 
     def _output(
@@ -244,7 +251,8 @@ class _Replay:
 
     def _near_ties(self, call: Call, output: str, flipped: np.ndarray) -> int:
         """How many of a call's flipped decisions are near ties."""
-        if not flipped.any() or self.precision[call.component] != "fp16" or self.decision_logits is None:
+        exact = self.precision[call.component] == "fp32" and self.compression.get(call.component, "none") == "none"
+        if not flipped.any() or exact or self.decision_logits is None:
             return 0
         try:
             ours = self.decision_logits(call, self.runtime).get(output)

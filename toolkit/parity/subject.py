@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import Precision
+from toolkit.bundle.manifest import Compression, Precision
 from toolkit.corpora.example import Example, WordTime
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.export.spec import ExportPlan
 from toolkit.model import ModelInfo
 from toolkit.runtimes.base import Runtime
+
+COARSEST_FIRST: tuple[Compression, ...] = ("palette4", "int8")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,17 @@ class Subject:
         """Precision of what is under test in the stages decode and task; fp16 where one package is."""
         half = self.runtime.name != "eager" and "fp16" in self.precision.values()
         return "fp16" if half else "fp32"
+
+    @property
+    def decodes_compressed(self) -> Compression:
+        """Compression of what is under test in the stages decode and task; the coarsest where packages differ."""
+        held = self.compression.values() if self.runtime.name != "eager" else ()
+        return next((c for c in COARSEST_FIRST if c in held), "none")
+
+    @property
+    def compression(self) -> dict[str, Compression]:
+        """Component -> compression of its package's weights."""
+        return {c.name: c.compression for c in self.bundle.manifest.components}
 
     @property
     def precision(self) -> dict[str, Precision]:
