@@ -16,18 +16,20 @@ def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
     return min(_timed(call) for _ in range(repeats))
 
 
-def alternately(calls: Mapping[str, Callable[[], Any]], repeats: int = 5) -> dict[str, float]:
-    """Shortest wall time of each call, in seconds, taken in turn so that all share what else goes on."""
+def alternately(
+    calls: Mapping[str, Callable[[], Any]], repeats: int = 5, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Shortest time of each call, in seconds, taken in turn so that all share what else goes on."""
     for call in calls.values():
         call()
-    times = [{name: _timed(call) for name, call in calls.items()} for _ in range(repeats)]
+    times = [{name: _timed(call, clock) for name, call in calls.items()} for _ in range(repeats)]
     return {name: min(turn[name] for turn in times) for name in calls}
 
 
-def _timed(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def _timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 # Runs `module.function(*arguments)` and prints its result with the process' peak resident memory.
