@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from models import all_models, find_model
-from toolkit.cli import demo_bundle, progress, run
+from toolkit.cli import demo_bundle, progress, run, step_reporter
 from toolkit.model import ModelInfo
 from toolkit.model_options import resolve_options, with_model_options
 
@@ -42,6 +42,15 @@ def compare(
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: toolkit/parity/report.py).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report: out.html, or out.md.")] = None,
+    blame: Annotated[
+        bool, typer.Option("--blame", help="Walk from reference to task: each step's share of the error.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Write each component's inputs and outputs to this .safetensors file.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Replay such a file, of another machine or day, in the stage device.")
+    ] = None,
     *,
     extra: dict[str, Any],
 ) -> None:
@@ -55,10 +64,12 @@ def compare(
 
     models = _models(model, bundle)
     options = _options(models, extra, asked=model is not None)
+    _check_modes(models, runtime, blame, save, against)
     if report:
         reports.check_report(report)
     exhibits = reports.exhibits_wanted(report)
-    results = [_result(m, bundle, runtime, dataset, num_files, options[m.id], exhibits) for m in models]
+    modes = {"exhibits": exhibits, "save": save, "against": against}
+    results = [_result(m, bundle, runtime, dataset, num_files, options[m.id], modes, blame) for m in models]
     if as_json:
         typer.echo(reports.json_from_results(results))
     else:
@@ -90,6 +101,18 @@ def _options(models: list[ModelInfo], given: dict[str, Any], *, asked: bool) -> 
     return {m.id: resolve_options(m, "compare", {k: v for k, v in given.items() if k in known[m.id]}) for m in models}
 
 
+def _check_modes(models: list[ModelInfo], runtime: str, blame: bool, save: Path | None, against: Path | None) -> None:
+    """Refuse what does not go together, before any work is done."""
+    from toolkit.output import check_output
+
+    if blame and runtime == "eager":
+        raise typer.BadParameter("--blame runs the packages too: leave --runtime eager out")
+    if (save or against) and len(models) != 1:
+        raise typer.BadParameter("a capture is of one model: name it")
+    if save:
+        check_output(save)
+
+
 def _result(
     model: ModelInfo,
     folder: Path | None,
@@ -97,16 +120,21 @@ def _result(
     dataset: str,
     num_files: int | None,
     options: dict[str, Any],
-    exhibits: int,
+    modes: dict[str, Any],
+    blame: bool,
 ) -> Any:
     from toolkit.bundle.bundle import open_bundle
     from toolkit.parity.engine import open_subject, run_ladder
 
     folder = folder or demo_bundle(model)
     opened = open_bundle(folder)
+    against = _capture(modes["against"], opened)
     with progress() as bar:
-        clips = _clips(model, opened.manifest.host["sample_rate"], dataset, num_files, bar)
-        subject = open_subject(model, opened, runtime, clips, options)
+
+        def clips() -> Iterator[Any]:
+            return _clips(model, opened.manifest.host["sample_rate"], dataset, num_files, bar)
+
+        subject = open_subject(model, opened, runtime, clips(), options)
         about = {
             "bundle": str(folder),
             "checkpoint": opened.manifest.checkpoint.id,
@@ -115,7 +143,25 @@ def _result(
             "runtime": subject.runtime.name,
             "dataset": dataset,
         }
-        return run_ladder(subject, about, exhibits=exhibits)
+        result = run_ladder(subject, about, **modes | {"against": against})
+        if not blame:
+            return result
+        from toolkit.parity.blame import walk_of_bundle
+
+        reporter = step_reporter(bar, f"convert {model.id}")
+        walk = walk_of_bundle(model, opened, subject.runtime.name, clips, options, result, reporter)
+        return walk.added_to(result)
+
+
+def _capture(file: Path | None, bundle: Any) -> Any:
+    """The capture to replay, if it is one of this bundle's kind."""
+    if file is None:
+        return None
+    from toolkit.parity.capture import check_capture, read_capture
+
+    capture = read_capture(file)
+    check_capture(capture, bundle)
+    return capture
 
 
 def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar: Any) -> Iterator[Any]:

@@ -2,11 +2,13 @@
 
 import platform
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.model import ModelInfo
+from toolkit.parity.capture import Capture, replay_capture, save_capture
 from toolkit.parity.facts import facts_of
 from toolkit.parity.ladder import Ladder, LadderResult, Row, SkipStage, Status
 from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_calls
@@ -42,7 +44,14 @@ def open_subject(
     )
 
 
-def run_ladder(subject: Subject, about: Mapping[str, str], *, exhibits: int = 0) -> LadderResult:
+def run_ladder(
+    subject: Subject,
+    about: Mapping[str, str],
+    *,
+    exhibits: int = 0,
+    save: Path | None = None,
+    against: Capture | None = None,
+) -> LadderResult:
     """Run every stage; a stage that fails does not keep the later ones from running.
 
     The model's `reference` module has `STAGES`, `measure(subject, ladder)`, `exercise` and `decision_logits`.
@@ -51,6 +60,11 @@ def run_ladder(subject: Subject, about: Mapping[str, str], *, exhibits: int = 0)
         subject: what is put to the test.
         about: facts for the report.
         exhibits: how many of each kind to keep, for a report that shows them.
+        save: write a capture here.
+        against: a capture, checked against the bundle: its calls are replayed in the stage device.
+
+    Raises:
+        OutputError: the capture cannot be written.
     """
     reference = subject.model.module("reference")
     ladder = Ladder(subject.model.id, reference.STAGES, about, exhibits=exhibits)
@@ -58,13 +72,19 @@ def run_ladder(subject: Subject, about: Mapping[str, str], *, exhibits: int = 0)
     reference.measure(subject, ladder)
     ladder.about["clips"] = str(subject.clips.count)
     calls: list[Call] = []
-    if subject.packages is not None:
+    if subject.packages is not None or save:
         with ladder.attempt("packages", "recording"):
             calls = record_calls(subject.plan, subject.bundle, subject.model, subject.clips.first)
     with ladder.attempt("packages", "-"):
         _packages(subject, ladder, calls, reference)
     with ladder.attempt("device", "-"):
-        _device(subject, ladder, calls, reference)
+        if against is None:
+            _device(subject, ladder, calls, reference)
+        else:
+            for row in replay_capture(against, subject, reference.decision_logits):
+                ladder.add_row("device", row)
+    if save:
+        save_capture(save, subject, calls)
     return ladder.result()
 
 
@@ -72,7 +92,10 @@ def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: An
     if subject.packages is None:
         raise SkipStage("the eager runtime is under test, it runs no packages")
     hook = reference.decision_logits
-    for parity in compare_packages(subject.plan, calls, subject.packages, subject.eager, subject.precision, hook):
+    sides = subject.packages, subject.eager
+    for parity in compare_packages(
+        subject.plan, calls, *sides, subject.precision, hook, compression=subject.compression
+    ):
         ladder.add_row("packages", parity.row())
     missing = [c.name for c in subject.plan.components if c.name not in subject.precision]
     if missing:
@@ -83,11 +106,13 @@ def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: An
 def _device(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
     """Core ML against the portable runtime on the same recorded inputs and states."""
     if platform.system() != "Darwin":
-        raise SkipStage(f"Core ML runs on macOS only, this is {platform.system()}")
+        raise SkipStage(f"Core ML runs on macOS only, this is {platform.system()}; --against replays a capture of one")
     if subject.packages is None:
         raise SkipStage("the eager runtime is under test, it runs no packages")
     portable, device = subject.packages, open_runtime("coreml", subject.bundle, subject.model)
     replayed = [replay(call, portable) for call in calls if call.component in subject.precision]
     hook = reference.decision_logits
-    for parity in compare_packages(subject.plan, replayed, device, portable, subject.precision, hook):
+    for parity in compare_packages(
+        subject.plan, replayed, device, portable, subject.precision, hook, compression=subject.compression
+    ):
         ladder.add_row("device", parity.row())

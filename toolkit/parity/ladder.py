@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -86,6 +87,7 @@ class LadderResult:
         tables: shown beside the stages' rows, in every form of the report.
         facts: of the bundle and of this run; in files and JSON, not in the terminal.
         exhibits: what a report shows beside numbers.
+        walk: what `--blame` found, JSON-ready; None where it was not asked for.
     """
 
     model: str
@@ -94,6 +96,7 @@ class LadderResult:
     tables: tuple[TitledTable, ...] = ()
     facts: tuple[TitledTable, ...] = ()
     exhibits: tuple[Shown, ...] = ()
+    walk: Mapping[str, Any] | None = None
 
     def with_table(self, table: TitledTable) -> "LadderResult":
         """The same with one more table; where its stage is not of the ladder, it stands for the model as a whole."""

@@ -166,10 +166,11 @@ class Margins:
     def _headline(self, kind: str) -> str:
         if self.expected_flips <= SHOWN_ABOVE:
             return ""
-        luck = ": none seen, which is luck" if not self.flips else f", {self.flips} seen"
+        chance = f"none seen, as in {100 * math.exp(-self.expected_flips):.0f} % of such runs by chance"
+        seen = f"{self.flips} seen" if self.flips else chance
         return (
             f"{kind}: {self.expected_flips:.1f} flips of {len(self.margins)} are to be expected at the noise measured "
-            f"(RMS {self.noise_rms:.3g} between two candidates, smallest margin {min(self.margins):.3g}){luck}"
+            f"(RMS {self.noise_rms:.3g} between two candidates, smallest margin {min(self.margins):.3g}): {seen}"
         )
 
     def _sides(self, where: str, reference: np.ndarray, ours: np.ndarray, flipped: np.ndarray) -> None:

@@ -9,10 +9,14 @@ JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is n
          "rows": [{"output", "status", "metrics": {name: number or null}, "note", "headline",
                    "gate": {"at_most": {metric: limit}, "at_least": {metric: limit}, "reason", "measured"}
                            or null}]}],
-       "tables": [TABLE], "facts": [TABLE]}]}
+       "tables": [TABLE], "facts": [TABLE], "walk": WALK or null}]}
 
 TABLE is {"title", "stage": stage or "", "headers": [text], "rows": [[text or number or null]], "notes": [text]};
 `facts` are those of the bundle and of this run.
+
+WALK is what `--blame` found (toolkit/parity/blame.py), null without it: {"first": step or null, "verdict": text,
+"shares": {step: 0 to 1}, "steps": [{"step", "status", "note"}], "outputs": [{"output", "chain": bool,
+"errors": {step: rel. L2 after it, or null where it is not finite}, "shares": {step: 0 to 1}}]}.
 """
 
 import json
@@ -181,6 +185,7 @@ def _result_json(result: LadderResult) -> dict[str, Any]:
         ],
         "tables": [_table_json(table) for table in result.tables],
         "facts": [_table_json(table) for table in result.facts],
+        "walk": dict(result.walk) if result.walk else None,
     }
 
 

@@ -36,7 +36,8 @@ class CoremlRuntime(Runtime):
             raise UnsupportedError(
                 "the runtime coreml needs macOS", "Use `--runtime portable`, which runs the same packages anywhere."
             )
-        self._bundle, self._units, self._model_class = bundle, compute_units, model_class
+        self.compute_units = compute_units
+        self._bundle, self._model_class = bundle, model_class
         self._loaded: dict[tuple[str, str], Component] = {}
 
     def load(self, component: str, function: str = "main") -> Component:
@@ -63,7 +64,7 @@ class CoremlRuntime(Runtime):
     def _load(self, component: str, package: str, function: str | None) -> Any:
         ct = coremltools()
         model_class = self._model_class or ct.models.MLModel
-        units = ct.ComputeUnit[self._units]
+        units = ct.ComputeUnit[self.compute_units]
         with warnings.catch_warnings():
             # What the warning says is raised below, as one error.
             warnings.filterwarnings("ignore", "You will not be able to run predict", RuntimeWarning)

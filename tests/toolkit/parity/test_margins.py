@@ -43,7 +43,7 @@ def test_a_pass_by_luck_is_visible():
     row = margins.row("tokens")
     assert row.metrics["flips"] == 0
     assert row.metrics["expected_flips"] > 0.5
-    assert "none seen, which is luck" in row.headline
+    assert "none seen, as in" in row.headline
     assert margins.noise_rms == pytest.approx(math.sqrt(((0.02**2) * 2 + 1.02**2 + 0.02**2) / 4), rel=1e-6)
 
 
