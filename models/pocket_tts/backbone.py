@@ -185,7 +185,7 @@ def cache_too_small(needed: int, slots: int) -> ToolkitError:
     """The error where voice, text and frames are more than the cache holds."""
     return ToolkitError(
         f"voice, text and speech need {needed} positions of the cache, it has {slots}",
-        f"Convert with --cache-slots {-(-needed // 64) * 64}, or give a shorter voice.",
+        f"Convert with --cache-slots {-(-needed // 64) * 64}, or give a shorter voice or shorter sentences.",
     )
 
 

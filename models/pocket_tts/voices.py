@@ -1,16 +1,17 @@
 """Voices: shipped with the bundle, cloned from a recording, or read from a file."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from toolkit.audio.end_on_pause import ended_on_pause
 
 from models.pocket_tts.backbone import Cache
 from models.pocket_tts.codec import encode
 from models.pocket_tts.host import HostConstants
+from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.audio.read import read_audio
 from toolkit.bundle.bundle import Bundle
 from toolkit.errors import ToolkitError
@@ -54,7 +55,7 @@ def open_voice(name: str, bundle: Bundle, runtime: Runtime, host: HostConstants)
         raise ToolkitError("the bundle holds no voice", "Give --voice a recording or a .safetensors file.")
     if not name or name in host.voices:
         return _read(bundle.asset(f"voice-{name or host.voices[0]}.safetensors"), host)
-    if not Path(name).exists():
+    if not os.path.exists(name):  # unlike Path.exists, False for a name that is too long for the file system
         raise ToolkitError(f"no voice '{name}'", f"Give a file, or one of the bundle's voices: {known}.")
     if Path(name).suffix == ".safetensors":
         return _read(Path(name), host)
