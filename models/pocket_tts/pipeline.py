@@ -72,6 +72,8 @@ class Pipeline:
         self._temperature = host.temperature if temperature is None else temperature
         self._eos_threshold = host.eos_threshold if eos_threshold is None else eos_threshold
         _check_options(seed, self._temperature, self._eos_threshold)
+        if host.flow_type == "drifting" and flow_steps not in (None, 1):
+            raise ToolkitError(f"--flow-steps {flow_steps}: this checkpoint's flow samples in one call", "Give 1.")
         self.backbone = Backbone(runtime, host.backbone)
         self.flow = Flow(runtime, host.flow_functions, host.flow_steps if flow_steps is None else flow_steps)
         template = bundle.asset("chat_template.jinja").read_text(encoding="utf-8")
