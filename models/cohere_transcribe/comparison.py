@@ -12,6 +12,7 @@ from models.cohere_transcribe.reference import Reference, ReferencePiece, decode
 from toolkit.bundle.bundle import rebuild_step
 from toolkit.decoding.transcript import join_segments
 from toolkit.errors import BundleError
+from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, error_over
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
@@ -128,6 +129,9 @@ class Comparison:
         for (mel, length), piece in zip(features, run.pieces, strict=True):
             self._ladder.add("features", "mel", piece.mel[: piece.length], mel[:length], FEATURES)
             self._ladder.add("features", "length", np.array([piece.length]), np.array([length]), EXACT)
+            hop_s = self._first.host.mel.hop_length / self._first.sample_rate
+            mels = Spectrograms.of(piece.mel[: piece.length].T, mel[:length].T, SECONDS, hop_s)
+            self._ladder.exhibit("features", "mel", mels, clip.id)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(piece)
         ours: dict[str, str] = {}
@@ -182,6 +186,8 @@ class Comparison:
         logits = self._forced(form.pipeline, heard, piece)
         theirs = self._shown(piece.logits)
         self._ladder.add("decode", f"teacher-forced logits, {name}", theirs, logits, self._chain)
+        curves = error_over(theirs, logits, Axis("token"))
+        self._ladder.exhibit("decode", f"error of the logits over the tokens, {name}", curves, where)
         noise = float(np.abs(theirs - logits).max())
         form.forced.decisions += len(theirs)
         form.tokens.add(where, theirs, logits)

@@ -9,6 +9,7 @@ from models.parakeet_tdt.pipeline import Features, Pipeline
 from models.parakeet_tdt.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.decoding.transducer import Emission
+from toolkit.parity.exhibits import SECONDS, Spectrograms, Timeline, error_over
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
@@ -76,6 +77,9 @@ class Comparison:
         with self._ladder.attempt("wrappers", clip.id):
             self._encoder_wrapper(run)
             self._decoder_wrappers(run)
+        mels = (mel[: run.length].T for mel in (run.mel, features["mel"]))
+        hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
+        self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
         emissions: list[Emission] | None = None
         with self._ladder.attempt("decode", clip.id):
             emissions = self._decode(clip, features, run)
@@ -140,6 +144,8 @@ class Comparison:
             return _Noise()
         gate = chain_gate(self._subject.decodes_in, LOGITS_MEASURED, self._subject.decodes_compressed)
         self._ladder.add("decode", "encoder frames, mel to joint", run.frames, frames, gate)
+        curves = error_over(run.frames, frames, SECONDS, self._pipeline.host.frame_s)
+        self._ladder.exhibit("decode", "error of the encoder over time", curves, clip.id)
         if frames.shape != run.frames.shape:
             return _Noise()
         runtime = self._subject.runtime
@@ -197,6 +203,7 @@ class Comparison:
         self._texts.ours.append(transcript.text)
         self._texts.reference_words.append(run.words)
         self._texts.our_words.append(transcript.words)
+        self._ladder.exhibit("task", "word boundaries", Timeline.of(run.words, transcript.words, clip.words), clip.id)
 
     def _finish_task(self) -> None:
         texts = self._texts

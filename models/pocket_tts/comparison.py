@@ -18,12 +18,13 @@ from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.decoding.flow import Frame, StopRule, frames
 from toolkit.errors import CheckpointError, ToolkitError
 from toolkit.parity.drift import Drift, together
+from toolkit.parity.exhibits import SECONDS, Audio, Spectrograms, error_over
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
 from toolkit.parity.margins import Margins, add_margin_rows
 from toolkit.parity.metrics import compare_arrays
-from toolkit.parity.speech import log_mel
+from toolkit.parity.speech import HOP_SAMPLES, log_mel
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, word_error_percent
 from toolkit.runtimes.base import Runtime
@@ -246,6 +247,7 @@ class Comparison:
             _rel(run.audio, pcm),
         )
         self._understood(way, prompt, run, spoken)
+        self._show(way, f"{where}, chunk {number}", run, np.stack(latents), spoken)
 
     def _same_end(
         self, way: _Way, where: str, prompt: Prompt, run: ReferenceRun, spoken: list[Frame], parted: int, noise: float
@@ -285,6 +287,20 @@ class Comparison:
             return
         ours = self._decoded(way.pipeline, np.stack([frame.latent for frame in spoken]))
         way.texts.append((prompt.chunk, *(self._listener.transcribe(audio) for audio in (run.audio, ours))))
+
+    def _show(self, way: _Way, where: str, run: ReferenceRun, forced: np.ndarray, spoken: list[Frame]) -> None:
+        """For a report: the errors of the latents over time, and the speech of both sides, to see and to hear."""
+        show, heard, rate = self._ladder.exhibit, f"free-running speech, {way.steps} flow steps", self._host.sample_rate
+        if not self._ladder.wants("task", heard):
+            return
+        free, frame_s = np.stack([frame.latent for frame in spoken]), self._host.frame_samples / rate
+        for name, latents in (("teacher-forced", forced), ("free-running", free)):
+            title = f"error of the {name} latents over time, {way.steps} flow steps"
+            show("decode", title, error_over(run.latents, latents, SECONDS, frame_s), where)
+        ours = self._decoded(way.pipeline, free)
+        spectra = (log_mel(audio, rate) for audio in (run.audio, ours))
+        show("task", heard, Audio.of(run.audio, ours, rate), where)
+        show("task", f"spectra of the {heard}", Spectrograms.of(*spectra, SECONDS, HOP_SAMPLES / rate), where)
 
     def _to_the_end(self, way: _Way, prompt: Prompt, voice: Voice) -> None:
         """A text that never ends, until the cache is full: late positions, far beyond the codec's window."""

@@ -10,6 +10,7 @@ from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm
 from models.qwen3_forced_aligner.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.errors import ToolkitError
+from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, Timeline, error_over
 from toolkit.parity.flips import Flips
 from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Ladder, Row, Status, row_from_metrics
@@ -87,6 +88,9 @@ class Comparison:
         mel, length = self._pipeline.features(clip.audio)
         self._ladder.add("features", "mel", run.mel, mel, FEATURES)
         self._ladder.add("features", "length", np.array([run.length]), np.array([length]), EXACT)
+        mels = (values[:, : run.length] for values in (run.mel, mel))
+        hop_s = self._host.mel.hop_length / self._host.sample_rate
+        self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
         with self._ladder.attempt("wrappers", clip.id):
             self._audio_wrappers(run)
             self._decoder_wrappers(run)
@@ -138,6 +142,8 @@ class Comparison:
         marks = form.pipeline.marks(clip.audio, words)
         if name == self._pipeline.encoder_form:
             self._ladder.add("decode", "logits, mel to head", run.logits, marks.logits, self._chain)
+            curves = error_over(run.logits, marks.logits, Axis("time marker"))
+            self._ladder.exhibit("decode", "error of the logits over the markers", curves, clip.id)
         theirs = run.logits.argmax(1)
         noise = float(np.abs(run.logits - marks.logits).max())
         form.flips.decisions += len(theirs)
@@ -148,6 +154,8 @@ class Comparison:
         ours = form.pipeline.timed(words, marks)
         form.from_reference += boundary_shifts(run.words, ours).shifts_s
         form.from_truth += boundary_shifts(truth, ours).shifts_s
+        lanes = Timeline.of(run.words, ours, truth)
+        self._ladder.exhibit("task", f"word boundaries, {name} encoder", lanes, clip.id)
 
     def _finish(self, name: EncoderForm, form: _Form) -> None:
         label = f"{name} encoder" + ("" if form.runtime == self._subject.runtime.name else f" ({form.runtime} wrapper)")

@@ -6,10 +6,14 @@ NaN and infinite values are data too: what draws them shows them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toolkit.decoding.transcript import Word
+
+if TYPE_CHECKING:
+    from toolkit.corpora.example import WordTime
 
 CURVE_POINTS = 480  # of one series: a point a pixel or so
 IMAGE_FRAMES, IMAGE_BINS = 400, 128
@@ -26,6 +30,9 @@ class Axis:
 
     def __str__(self) -> str:
         return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+SECONDS = Axis("time", "s")
 
 
 @dataclass(frozen=True)
@@ -125,9 +132,9 @@ class Timeline:
     left_out: int = 0
 
     @classmethod
-    def of(cls, reference: Sequence[Word], ours: Sequence[Word], truth: Sequence[Word] = ()) -> "Timeline":
+    def of(cls, reference: Sequence[Word], ours: Sequence[Word], truth: "Sequence[Word | WordTime]" = ()) -> "Timeline":
         """From any sequences."""
-        return cls(tuple(reference), tuple(ours), tuple(truth))
+        return cls(tuple(reference), tuple(ours), tuple(Word(w.text, w.start_s, w.end_s, 1.0) for w in truth))
 
     def reduced(self) -> "Timeline":
         """The first `WORDS_MOST` words."""
@@ -185,9 +192,9 @@ def error_over(reference: np.ndarray, ours: np.ndarray, x: Axis, x_step: float =
         x_step: what one place of it stands for, in the unit of `x`.
     """
     count = min(len(reference), len(ours))
-    theirs, mine = (values[:count].reshape(count, -1).astype(np.float64) for values in (reference, ours))
-    if theirs.shape != mine.shape or not theirs.size:
+    if not count or reference.shape[1:] != ours.shape[1:] or not reference[0].size:
         return Curves(x, Axis("absolute error"), (), x_step, log=True)
+    theirs, mine = (values[:count].reshape(count, -1).astype(np.float64) for values in (reference, ours))
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(theirs - mine)
         series = (

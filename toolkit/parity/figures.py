@@ -38,7 +38,7 @@ def _parts(shown: Shown, title: str) -> list[Markup]:
 
 def _curves(curves: Curves, title: str) -> list[Markup]:
     if not any(s.values.size for s in curves.series):
-        return [_remark("nothing to draw: the two sides have no common shape")]
+        return [_remark("nothing to draw: there are no values, or no shape that both sides have")]
     said = f"{title}: {curves.y} over {curves.x}"
     keys = [
         element("li", element("span", class_=f"key series-{k % 6}"), s.name, " ", _extent(s.values))
@@ -72,7 +72,9 @@ def _image(name: str, values: np.ndarray, low: float, high: float, shown: Spectr
     said = f"{name}, {number(low)} to {number(high)}" + (f", {bad} dots not finite" if bad else "")
     source = data_uri(png_of_spectrogram(values, low, high), "image/png")
     bins, frames = values.shape
-    image = element("img", src=source, alt=f"{title}: {said}", width=frames, height=bins)
+    widest = max(shown.reference.shape[1], shown.ours.shape[1])
+    drawn = f"width: {100 * frames / widest:.2f}%"  # one scale of time for all three
+    image = element("img", src=source, alt=f"{title}: {said}", width=frames, height=bins, style=drawn)
     return element("div", image, element("p", element("strong", name), said.removeprefix(name)), class_="panel")
 
 

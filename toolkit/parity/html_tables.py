@@ -4,6 +4,8 @@ from toolkit.parity.ladder import Status
 from toolkit.parity.markup import Markup, element
 from toolkit.parity.tables import Cell, TitledTable, cell_text
 
+_SHORT_CHARACTERS = 24  # stay on one line
+
 
 def html_of_table(table: TitledTable) -> Markup:
     """The table with its title as caption, and its notes."""
@@ -26,13 +28,17 @@ def status_html(status: str) -> Markup:
 
 
 def _row(row: tuple[Cell, ...], numeric: tuple[bool, ...]) -> Markup:
-    cells = [element("td", _cell(cell), class_=_align(n)) for cell, n in zip(row[1:], numeric[1:], strict=True)]
+    cells = [element("td", _cell(cell), class_=_class(cell, n)) for cell, n in zip(row[1:], numeric[1:], strict=True)]
     first = element("th", _cell(row[0]), scope="row") if row else ""
     return element("tr", first, *cells)
 
 
 def _cell(cell: Cell) -> str:
     return status_html(cell.value) if isinstance(cell, Status) else cell_text(cell)
+
+
+def _class(cell: Cell, numeric: bool) -> str | None:
+    return _align(numeric) or ("short" if len(cell_text(cell)) <= _SHORT_CHARACTERS else None)
 
 
 def _align(numeric: bool) -> str | None:

@@ -72,8 +72,9 @@ def svg_of_timeline(timeline: Timeline, title: str) -> Markup:
     width, count = 900, lines_of_timeline(timeline)
     line_height = len(lanes) * (_LANE_HEIGHT + _LANE_GAP) + _LINE_GAP
     parts: list[str] = []
+    line_s = min(LINE_S, max(1.0, math.ceil(_end_s(timeline))))
     for line in range(count):
-        scale = _Scale(line * LINE_S, (line + 1) * LINE_S, _LANE_LABEL, width - _RIGHT)
+        scale = _Scale(line * line_s, (line + 1) * line_s, _LANE_LABEL, width - _RIGHT)
         parts += _time_axis(scale, line * line_height, line_height)
         for k, lane in enumerate(lanes):
             parts += _lane_of_line(lane, scale, line * line_height + k * (_LANE_HEIGHT + _LANE_GAP))
@@ -82,9 +83,12 @@ def svg_of_timeline(timeline: Timeline, title: str) -> Markup:
 
 def lines_of_timeline(timeline: Timeline) -> int:
     """How many lines of `LINE_S` are drawn, at most `MOST_LINES`."""
+    return min(MOST_LINES, max(1, math.ceil(_end_s(timeline) / LINE_S)))
+
+
+def _end_s(timeline: Timeline) -> float:
     words = (*timeline.reference, *timeline.ours, *timeline.truth)
-    end_s = max((word.end_s for word in words if math.isfinite(word.end_s)), default=0.0)
-    return min(MOST_LINES, max(1, math.ceil(end_s / LINE_S)))
+    return max((word.end_s for word in words if math.isfinite(word.end_s)), default=0.0)
 
 
 def _svg(width: float, height: float, title: str, *parts: str) -> Markup:

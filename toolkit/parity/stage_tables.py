@@ -26,7 +26,7 @@ def table_of_stage(stage: StageResult) -> TitledTable | None:
     columns, gates = _columns(measured), _gates(measured)
     headers = ("output", *(_COLUMNS.get(name, name.replace("_", " ")) for name in columns), "gate", "result")
     rows = tuple((row.output, *_figures(row, columns), _label(row.gate, gates), row.status) for row in measured)
-    return TitledTable(stage.name, headers, rows, stage=stage.name)
+    return TitledTable(f"{stage.name}, output by output", headers, rows, stage=stage.name)
 
 
 def gate_lines(stage: StageResult) -> list[str]:
