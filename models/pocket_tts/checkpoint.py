@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
+    PocketTTSAudioTokenizerConfig,
     PocketTTSAudioTokenizerModel,
     PocketTTSFeatureExtractor,
     PocketTTSForConditionalGeneration,
@@ -33,13 +35,19 @@ def load_codec(folder: Path) -> Any:
     """`PocketTTSAudioTokenizerModel` in eval mode and float32, from safetensors only.
 
     Raises:
-        CheckpointError: the folder holds no such codec, or one without a decoder.
+        CheckpointError: the folder holds no such codec, one that cannot be read, or one without a decoder.
     """
     step = "Give --audio-tokenizer the folder or hub id of a PocketTTSAudioTokenizerModel with a decoder."
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder} holds no codec (config.json and .safetensors)", step)
-    with quiet():
-        codec = PocketTTSAudioTokenizerModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "unknown")
+        if kind != PocketTTSAudioTokenizerConfig.model_type:
+            raise CheckpointError(f"the codec in {folder} is a {kind}", step)
+        with quiet():
+            codec = PocketTTSAudioTokenizerModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"the codec in {folder} cannot be read: {error}", step) from error
     if codec.decoder is None:
         raise CheckpointError(f"the codec in {folder} has no decoder", step)
     return codec.eval().requires_grad_(False)

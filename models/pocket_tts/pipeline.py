@@ -12,7 +12,7 @@ from models.pocket_tts.text import Prompt, Prompter
 from models.pocket_tts.voices import Voice, open_voice
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host import host_constants
-from toolkit.decoding.flow import Frame, StopRule, frames, gaussian_noise
+from toolkit.decoding.flow import Frame, LatentModel, StopRule, frames, gaussian_noise
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.runtimes.base import Runtime
 
@@ -68,7 +68,7 @@ class Pipeline:
             raise BundleError(f"{bundle.path} lacks {', '.join(missing)}", step)
         self.bundle, self.runtime, self.notes = bundle, runtime, list[str]()
         self._voice_name = voice
-        self._seed = seed
+        self.seed = seed
         self._temperature = host.temperature if temperature is None else temperature
         self._eos_threshold = host.eos_threshold if eos_threshold is None else eos_threshold
         _check_options(seed, self._temperature, self._eos_threshold)
@@ -104,11 +104,15 @@ class Pipeline:
         self._prefixes.clear()
 
     def load(self) -> None:
-        """Load the components and condition on the voice, so that `speak` only speaks."""
+        """Load the components and condition on the voice, so that `speak` only speaks.
+
+        Raises:
+            ToolkitError: the cache has no room for the voice.
+        """
         self.backbone.load()
         self.flow.load()
         self.runtime.load("codec_decoder")
-        self.prefix(self._prompter.prompts("A.", voice=self.voice.cache is None)[0])
+        self.prefix(self.prompts("A.")[0])
 
     def chunks(self, text: str) -> list[Prompt]:
         """The text in the pieces that are said one by one.
@@ -116,12 +120,23 @@ class Pipeline:
         Raises:
             ToolkitError: nothing to say, or more than the cache holds.
         """
-        prompts = self._prompter.prompts(text, voice=self.voice.cache is None, max_tokens=self.host.chunk_tokens)
+        prompts, slots = self.prompts(text), self.host.backbone.slots
         for prompt in prompts:
-            needed = self.voice.length + len(prompt.before_voice) + len(prompt.text) + prompt.most_frames
-            if needed > self.host.backbone.slots:
-                raise cache_too_small(needed, self.host.backbone.slots)
+            if prompt.most_frames > (room := self.room(prompt)):
+                raise cache_too_small(slots - room + prompt.most_frames, slots)
         return prompts
+
+    def prompts(self, text: str) -> list[Prompt]:
+        """The pieces, whether or not the cache holds all frames that they may take.
+
+        Raises:
+            ToolkitError: nothing to say.
+        """
+        return self._prompter.prompts(text, voice=self.voice.cache is None, max_tokens=self.host.chunk_tokens)
+
+    def room(self, prompt: Prompt) -> int:
+        """Positions of the cache that voice and text leave for frames; below 0 where these alone are too many."""
+        return self.host.backbone.slots - self.voice.length - len(prompt.before_voice) - len(prompt.text)
 
     def split(self, text: str) -> list[str]:
         """The text cut at its sentences, chunks in which there is nothing to say included."""
@@ -155,7 +170,7 @@ class Pipeline:
 
     def noise(self, chunk: int) -> Iterator[np.ndarray]:
         """Noise [Z] for each frame of one chunk, scaled."""
-        return gaussian_noise(self._seed, chunk, len(self.host.latent_mean), self._temperature)
+        return gaussian_noise(self.seed, chunk, len(self.host.latent_mean), self._temperature)
 
     def decoder(self) -> Decoder:
         """A fresh stream of the codec's decoder."""
@@ -163,7 +178,11 @@ class Pipeline:
 
     def frames(self, prompt: Prompt, noise: Iterator[np.ndarray]) -> Iterator[Frame]:
         """The frames of one chunk, each as soon as it is made."""
-        return frames(Speech(self.backbone.start(self.condition(prompt)), self.flow), noise, self.rule(prompt))
+        return self.drive(Speech(self.backbone.start(self.condition(prompt)), self.flow), prompt, noise)
+
+    def drive(self, model: LatentModel, prompt: Prompt, noise: Iterator[np.ndarray]) -> Iterator[Frame]:
+        """The frames of one chunk by whatever makes its latents, a recorded utterance for one."""
+        return frames(model, noise, self.rule(prompt))
 
     def rule(self, prompt: Prompt) -> StopRule:
         """When a chunk ends."""

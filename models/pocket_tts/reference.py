@@ -4,6 +4,7 @@
 instead, so that both sides sample under the same noise. Nothing else of `generate` is touched.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,27 @@ class ReferenceRun:
     audio: np.ndarray
 
 
+class Replayed:
+    """A run of the reference as what drives the loop; behind its end the last frame again.
+
+    Args:
+        run: of one chunk.
+    """
+
+    def __init__(self, run: ReferenceRun) -> None:
+        self._run, self._index = run, -1
+
+    def step(self, latent: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """hidden [D] and logit of the end, whatever the latent."""
+        self._index = min(self._index + 1, len(self._run.latents) - 1)
+        return self._run.hidden[self._index], float(self._run.eos_logits[self._index])
+
+    def sample(self, hidden: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """The latent [Z] of this step."""
+        latent: np.ndarray = self._run.latents[self._index]
+        return latent
+
+
 class Reference:
     """The model in float32 with plain attention.
 
@@ -70,6 +92,12 @@ class Reference:
         self.processor = load_processor(folder)
         self.processor.audio_tokenizer = self.codec
         self.config = self.model.config
+
+    @property
+    def noise_scale(self) -> float:
+        """What `generate` multiplies its noise by."""
+        generation = self.model.generation_config
+        return math.sqrt(generation.temperature) if generation.do_sample else 0.0
 
     def inputs(self, text: str, voice: Voice) -> dict[str, Any]:
         """What the processor makes of one chunk of text and a voice."""
@@ -88,7 +116,7 @@ class Reference:
         noise: Iterator[np.ndarray],
         *,
         flow_steps: int,
-        eos_threshold: float,
+        eos_threshold: float | None = None,
         most_frames: int | None = None,
         nudge: float = 0.0,
     ) -> ReferenceRun:
@@ -99,7 +127,7 @@ class Reference:
             voice: latents, or a cache.
             noise: [Z] a frame, scaled.
             flow_steps: a frame.
-            eos_threshold: logit that ends the text.
+            eos_threshold: logit that ends the text; the checkpoint's own when left out.
             most_frames: the class's own budget when left out.
             nudge: deviation of noise that is added to each latent once it is sampled.
         """
@@ -192,7 +220,8 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
     """Run the host side on real texts and voices, so that each function of each component is called.
 
     Each clip's text is said for some frames in the bundle's first voice, or the clip's own where there is none; the
-    clip is cloned where there is an encoder; every way that the plan's flow can sample is taken.
+    clip is cloned where there is an encoder; every way that the plan's flow can sample is taken. A cache too small for
+    a whole text is filled.
 
     Args:
         plan: names the components and the flow's functions.
@@ -210,7 +239,8 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
             pipeline = Pipeline(whole, runtime, flow_steps=flow_steps)
             if not pipeline.host.voices:
                 pipeline.use(cloned)
-            say(pipeline, pipeline.chunks(clip.text)[0], FRAMES_EXERCISED)
+            prompt = pipeline.prompts(clip.text)[0]
+            say(pipeline, prompt, min(FRAMES_EXERCISED, max(pipeline.room(prompt), 1)))
 
 
 def say(pipeline: Pipeline, prompt: Prompt, most_frames: int) -> np.ndarray:

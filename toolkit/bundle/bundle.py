@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pydantic import ValidationError
@@ -103,7 +104,8 @@ def rebuild_step(manifest: Manifest, path: Path) -> str:
     precision += f" --compress {compressions.pop()}" if len(compressions) == 1 else ""
     options = "".join(_flag(name, value) for name, value in manifest.options.items())
     settings = f"{revision}{precision} --target {manifest.target}{options}"
-    return f"Rebuild it: `convert {manifest.model} --checkpoint {source}{settings} --output {path} --force`."
+    where = f"--checkpoint {quote(source)}{settings} --output {quote(str(path))}"
+    return f"Rebuild it: `convert {manifest.model} {where} --force`."
 
 
 def _flag(name: str, value: Any) -> str:
@@ -111,7 +113,7 @@ def _flag(name: str, value: Any) -> str:
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return f" --{flag}" if value else f" --no-{flag}"
-    return f" --{flag} {value}" if value != "" else ""
+    return f" --{flag} {quote(str(value))}" if value != "" else ""
 
 
 def _check_component(bundle: Bundle, component: ComponentEntry) -> None:

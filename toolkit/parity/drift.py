@@ -55,9 +55,10 @@ class Drift:
         error, allowed = (float(np.linalg.norm((x - reference).astype(np.float64))) / size for x in (ours, control))
         self.frames, self.of = self.frames + len(reference), self.of + of
         times = error / max(np.hypot(allowed, noise), np.finfo(np.float32).eps)
+        error, times = (float(np.nan_to_num(x, nan=np.inf)) for x in (error, times))  # a NaN is as far as it gets
         self.rel_l2 = max(self.rel_l2, error)
         if times >= self.times_control:
-            self.times_control, self.control_rel_l2 = float(times), allowed
+            self.times_control, self.control_rel_l2 = times, allowed
 
     def row(self, output: str) -> Row:
         """The row of the ladder."""
