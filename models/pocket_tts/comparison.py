@@ -11,11 +11,11 @@ from models.pocket_tts.checkpoint import locate_codec, sha256_of_weights
 from models.pocket_tts.codec import encode
 from models.pocket_tts.intelligibility import Listener
 from models.pocket_tts.pipeline import Pipeline, Speech
-from models.pocket_tts.reference import Reference, ReferenceRun
+from models.pocket_tts.reference import Reference, ReferenceRun, Replayed
 from models.pocket_tts.text import Prompt
-from models.pocket_tts.voices import Voice
+from models.pocket_tts.voices import Voice, clone
 from toolkit.audio.end_on_pause import ended_on_pause
-from toolkit.decoding.flow import Frame, StopRule, frames
+from toolkit.decoding.flow import Frame, StopRule, frames, gaussian_noise
 from toolkit.errors import CheckpointError, ToolkitError
 from toolkit.parity.drift import Drift, together
 from toolkit.parity.exhibits import SECONDS, Audio, Spectrograms, error_over
@@ -33,6 +33,7 @@ NEVER = float("inf")  # a threshold that no logit passes
 PAUSE = Gate(
     "float32 on both sides; a fade is counted up in another order", at_most={"max_abs": 1e-6}, measured="max abs 6e-8"
 )
+NOISE = Gate("the same numbers times the same root, rounded once", at_most={"max_abs": 1e-6}, measured="equal")
 WRAPPERS = wrapper_gate("")
 STATEFUL = Gate(
     "as above, but the keys and values of voice and text pass into a float16 state: they are rounded once",
@@ -156,7 +157,8 @@ class Comparison:
                 add("wrappers", "codec_encoder: latents", latents, eager, WRAPPERS)
         if "codec_encoder" in self._subject.precision:
             with self._ladder.attempt("decode", f"{clip.id}, cloned voice"):
-                add("decode", "cloned voice: latents", latents, encode(self._subject.runtime, host, ours), self._chain)
+                cloned = clone(clip.audio, self._subject.bundle, self._subject.runtime, host).latents
+                add("decode", "cloned voice: latents", latents, cloned, self._chain)
 
     def _clip(self, clip: Clip, way: _Way, voice: Voice) -> None:
         split, chunks = way.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
@@ -169,8 +171,10 @@ class Comparison:
                 voice,
                 way.pipeline.noise(number),
                 flow_steps=way.steps,
-                eos_threshold=way.pipeline.rule(prompt).eos_threshold,
             )
+            unit = gaussian_noise(way.pipeline.seed, number, run.noise.shape[1], 1.0)
+            scaled = np.stack(list(islice(unit, len(run.noise)))) * self._reference.noise_scale
+            self._ladder.add("features", "noise, scaled by the temperature", scaled, run.noise, NOISE)
             self._long_run = self._long_run or (prompt, voice)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(way, prompt, run)
@@ -224,6 +228,9 @@ class Comparison:
         add("decode", f"teacher-forced latents, {steps}", run.latents, np.stack(latents), self._chain)
         pcm = self._decoded(pipeline, run.latents)
         add("decode", f"PCM of the reference's latents, {steps}", run.audio, pcm, self._chain)
+        replayed = pipeline.drive(Replayed(run), prompt, pipeline.noise(number))
+        count = sum(1 for _ in islice(replayed, len(run.latents) + 1))
+        add("decode", "frames by the reference's logits", np.array([len(run.latents)]), np.array([count]), EXACT)
         spoken = list(pipeline.frames(prompt, pipeline.noise(number)))
         control = self._reference.run(
             prompt.chunk,
@@ -243,7 +250,7 @@ class Comparison:
             run,
             control,
             np.stack([frame.latent for frame in spoken]),
-            min(parted, len(spoken)),
+            max(min(parted, len(spoken)), 1),
             _rel(run.audio, pcm),
         )
         self._understood(way, prompt, run, spoken)
