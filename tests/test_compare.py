@@ -54,14 +54,22 @@ def test_compare_prints_stages_wer_and_verdict(run, bundle, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["report.md"]
 
 
-def test_json_alone_on_stdout(run, bundle):
-    code, out, err = run("--bundle", bundle, "--num-files", 1, "--json")
+def test_json_alone_on_stdout_and_the_page_in_its_file(run, bundle, tmp_path):
+    report = tmp_path / "out.html"
+    code, out, err = run("--bundle", bundle, "--num-files", 1, "--json", "--report", report)
     value = json.loads(out, parse_constant=lambda name: pytest.fail(name))
     assert (code, err, value["passed"], value["blame"]) == (0, "", True, [])
     stages = {s["stage"]: s for s in value["models"][0]["stages"]}
     assert list(stages) == ["features", "wrappers", "packages", "device", "decode", "task"]
     assert all(row["gate"]["reason"] for row in stages["packages"]["rows"])
     assert {"wer_percent", "reference_wer_percent"} <= set(stages["task"]["rows"][0]["metrics"])
+    assert [f.name for f in tmp_path.iterdir()] == ["out.html"]
+    page = report.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    for part in ("parakeet-tdt: passed", "data:image/png;base64,", "error of the encoder over time", "word boundaries"):
+        assert part in page
+    assert "coremltools" in page
+    assert len(page) < 500_000
 
 
 def damage(bundle, tmp_path, component, *, checksum):
@@ -134,6 +142,7 @@ def test_coreml_off_macos_is_not_available(run, bundle):
         (["--runtime", "magic"], "magic"),
         (["--bundle", "no/such/folder"], "no bundle at no/such/folder"),
         (["--report", "no/such/folder/report.md"], "no folder no/such/folder"),
+        (["--report", "report.pdf"], "Give a name that ends in .html or .md."),
     ],
 )
 def test_usage_errors_are_one_line(run, arguments, message):
