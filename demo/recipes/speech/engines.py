@@ -101,7 +101,12 @@ class Flite:
 
     def __call__(self, words: list[str], rng: random.Random) -> Spoken | None:
         """Speak the words."""
-        self.lib.feat_set_float(self.voice.contents.features, b"duration_stretch", rng.uniform(0.75, 1.25))
+        return self.speak(words, {"duration_stretch": rng.uniform(0.75, 1.25)})
+
+    def speak(self, words: list[str], settings: dict[str, float]) -> Spoken | None:
+        """Speak the words with settings of flite's own, such as "duration_stretch"."""
+        for name, value in settings.items():
+            self.lib.feat_set_float(self.voice.contents.features, name.encode(), value)
         utterance = self.lib.flite_synth_text(" ".join(words).encode(), self.voice)
         item = self.lib.relation_head(self.lib.utt_relation(utterance, b"Word"))
         spans: list[Span] = []
