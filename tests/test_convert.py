@@ -15,7 +15,7 @@ import convert as command
 from models.parakeet_tdt import MODEL
 from tests.commands import command_runner
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
-from toolkit.bundle.bundle import open_bundle
+from toolkit.bundle.bundle import open_bundle, rebuild_step
 from toolkit.bundle.writer import Staging, writing_to
 from toolkit.errors import OutputError
 from toolkit.export.convert import ensure_demo_bundle
@@ -98,6 +98,29 @@ def test_a_partial_bundle_is_not_taken_for_the_demo(run, tmp_path):
     assert ensure_demo_bundle(MODEL) == Path("build/parakeet-tdt/demo")
     components = open_bundle(tmp_path / "build/parakeet-tdt/demo").manifest.components
     assert tuple(c.name for c in components) == MODEL.components
+
+
+def test_compressed_weights_are_recorded_shown_and_part_of_the_fingerprint(run, checkpoint, tmp_path):
+    only = ("--only", "encoder")
+    _, whole, _ = convert_tiny(run, checkpoint, *only)
+    code, compressed, err = convert_tiny(run, checkpoint, *only, "--compress", "int8")
+    assert (code, err, compressed["converted"]) == (0, "", ["encoder"])
+    assert compressed["components"][0]["compression"] == "int8"
+    assert compressed["components"][0]["packages"][0]["compressed_weights"] > 0
+    assert compressed["size_bytes"] < whole["size_bytes"]
+    assert "weights in 8 bits" in compressed["components"][0]["parity"][0]["gate"]
+    _, out, _ = run("inspect", "bundle")
+    assert "encoder (fp16, weights int8)" in out
+    manifest = open_bundle(tmp_path / "bundle").manifest
+    assert "--precision fp16 --compress int8 --target" in rebuild_step(manifest, tmp_path / "bundle")
+
+
+def test_a_target_that_cannot_read_the_compression_is_refused(run, checkpoint, tmp_path):
+    code, _, err = convert_tiny(run, checkpoint, "--compress", "palette4", "--target", "iOS17")
+    assert code == 2
+    assert one_line(err)
+    assert "iOS17 cannot read" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_command_at_all_is_one_line(run):

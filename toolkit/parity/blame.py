@@ -155,8 +155,10 @@ def walk_of_bundle(
         OutputError: a bundle beside it cannot be written.
     """
 
+    fresh = {name: value for name, value in options.items() if name != "resume"}  # a resumed run measures nothing
+
     def run(of: Bundle, on: RuntimeChoice) -> LadderResult:
-        return run_ladder(open_subject(model, of, on, clips(), options), {})
+        return run_ladder(open_subject(model, of, on, clips(), fresh), {})
 
     precisions = {c.precision for c in bundle.manifest.components}
     compressed = {c.compression for c in bundle.manifest.components} - {"none"}
