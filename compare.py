@@ -51,6 +51,16 @@ def compare(
     against: Annotated[
         Path | None, typer.Option(help="Replay such a file, of another machine or day, in the stage device.")
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this: name the first op out of bounds of a component's package; all is every one.",
+            metavar="COMPONENT[:FUNCTION]",
+        ),
+    ] = None,
+    ranges: Annotated[
+        bool, typer.Option("--ranges", help="Only this: the magnitude of every value, and what float16 cannot hold.")
+    ] = False,
     *,
     extra: dict[str, Any],
 ) -> None:
@@ -63,6 +73,8 @@ def compare(
     from toolkit.parity.ladder import passed
 
     models = _models(model, bundle)
+    if layers or ranges:
+        return _look_inside(models, bundle, dataset, num_files, layers, ranges, as_json)
     options = _options(models, extra, asked=model is not None)
     _check_modes(models, runtime, blame, save, against)
     if report:
@@ -77,6 +89,35 @@ def compare(
     if report:
         write_text(report, reports.report_text(report, results))
     if not passed(results):
+        raise typer.Exit(GATE_FAILED)
+
+
+def _look_inside(
+    models: list[ModelInfo],
+    folder: Path | None,
+    dataset: str,
+    num_files: int | None,
+    layers: str | None,
+    ranges: bool,
+    as_json: bool,
+) -> None:
+    """The first op out of bounds, and what float16 cannot hold; exits with 1 where an op is."""
+    from toolkit.bundle.bundle import open_bundle
+    from toolkit.parity.inside import json_from_insides, look_inside
+    from toolkit.parity.inside_tables import print_insides
+    from toolkit.parity.packages import CLIPS_EXERCISED
+
+    found = []
+    with progress() as bar:
+        for model in models:
+            bundle = open_bundle(folder or demo_bundle(model))
+            clips = _clips(model, bundle.manifest.host["sample_rate"], dataset, num_files or CLIPS_EXERCISED, bar)
+            found.append(look_inside(model, bundle, list(clips), layers, ranges))
+    if as_json:
+        typer.echo(json_from_insides(found))
+    else:
+        print_insides(found)
+    if not all(one.passed for one in found):
         raise typer.Exit(GATE_FAILED)
 
 

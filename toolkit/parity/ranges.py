@@ -17,6 +17,8 @@ FLOAT16_MAX = 65504.0
 FLOAT16_SMALLEST_NORMAL = 2.0**-14  # 6.1e-5: below it, bits are lost
 NEAR = 0.25  # of the largest
 MOSTLY = 0.5
+# Beside a value of this size float16 rounds by more than what a subnormal loses: the tail of a softmax does not matter.
+_HIDES_TINY = FLOAT16_SMALLEST_NORMAL * 2**11
 _FLOATS = ("float16", "float32")
 
 
@@ -51,7 +53,7 @@ class Range:
             return Risk.OVERFLOW
         if self.largest > NEAR * FLOAT16_MAX:
             return Risk.NEAR
-        return Risk.TINY if self.tiny > MOSTLY else None
+        return Risk.TINY if self.tiny > MOSTLY and self.largest < _HIDES_TINY else None
 
 
 @dataclass(frozen=True)
