@@ -73,8 +73,8 @@ def wrapper_gate(measured: str) -> Gate:
 
 
 COMPRESSED_CHAINS: Mapping[str, Gate] = {
-    "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.1}, {"psnr_db": 25}),
-    "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.5}, {"psnr_db": 12}),
+    "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.05}, {"psnr_db": 30}),
+    "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.25}, {"psnr_db": 18}),
 }
 
 
