@@ -59,6 +59,6 @@ class ModelInfo:
     aliases: tuple[str, ...] = ()
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
 
-    def module(self, part: Literal["export", "reference", "pipeline"]) -> Any:
+    def module(self, part: Literal["export", "reference", "pipeline", "rungs"]) -> Any:
         """Import one of the model's modules; `export` and `reference` bring torch with them."""
         return importlib.import_module(f"{self.package}.{part}")

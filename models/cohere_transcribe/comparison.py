@@ -1,10 +1,11 @@
-"""The ladder of Cohere Transcribe: what is held against what, and within which gates."""
+"""The ladder of Cohere Transcribe: runs reference and port, and fills the rungs of `rungs.py`."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.cohere_transcribe import rungs
 from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
 from models.cohere_transcribe.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Heard, Pipeline
@@ -14,24 +15,12 @@ from toolkit.decoding.transcript import join_segments
 from toolkit.errors import BundleError
 from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, error_over
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
-from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
-from toolkit.parity.margins import Margins, add_margin_rows
+from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
+from toolkit.parity.margins import Margins, judge_margins
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, ErrorRate, character_error_percent, error_rates, word_error_percent
 from toolkit.runtimes.base import Runtime
-
-FEATURES = mel_gate("max abs 5.0e-5, rel. L2 1.5e-6 on the demo clips")
-WRAPPERS = wrapper_gate("PSNR 138 dB, rel. L2 4.7e-7 on the demo clips")
-STATEFUL = Gate(
-    "as above, but the prompt's keys and values pass into a float16 state: they are rounded once",
-    at_most={"rel_l2": 2e-3},
-    at_least={"psnr_db": 60, "cosine": 0.9999},
-    measured="PSNR 110 dB, rel. L2 3.5e-5 on the demo clips; 82 dB, 2.4e-4 on a random checkpoint",
-)
-LOGITS_MEASURED = "PSNR 80 dB, rel. L2 9.5e-4"
-ERRORS = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"delta_points": 0.10})
 
 
 @dataclass
@@ -70,7 +59,6 @@ class Comparison:
         only = str(subject.options.get("language", "all"))
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
-        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED, subject.decodes_compressed)
         self._resumed, self._faulty = 0, False
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
@@ -86,10 +74,10 @@ class Comparison:
                 self._skip("decode", clip.id, f"the checkpoint has no language '{language}'")
         for name, form in self._forms.items():
             if form.forced.decisions:
-                self._ladder.add_row("decode", form.forced.row(f"teacher-forced tokens, {name}"))
-                self._ladder.add_row("decode", form.free.row(f"free-running tokens, {name}"))
-                kinds = {f"tokens, {name}": form.tokens, f"end or token, {name}": form.end}
-                add_margin_rows(self._ladder.add_row, kinds)
+                self._ladder.judge(rungs.FORCED, form.forced.counted(), form=name)
+                self._ladder.judge(rungs.FREE, form.free.counted(), form=name)
+                judge_margins(self._ladder, rungs.TOKEN_MARGINS, form.tokens, form=name)
+                judge_margins(self._ladder, rungs.END_MARGINS, form.end, form=name)
         for stage in ("features", "wrappers", "decode") if self._resumed else ():
             self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
         with self._ladder.attempt("task", "error rates"):
@@ -121,14 +109,14 @@ class Comparison:
         run = self._reference.run(clip.audio, language)
         own_cuts = len(cuts) > 1 and pieces_at_most_s < self._first.host.longest_s
         if not own_cuts:
-            self._ladder.add("features", "pieces", np.array([len(run.pieces)]), np.array([len(cuts)]), EXACT)
+            self._ladder.compare(rungs.PIECES, np.array([len(run.pieces)]), np.array([len(cuts)]))
         if own_cuts or len(run.pieces) != len(cuts):
             note = f"in {len(cuts)} pieces of {pieces_at_most_s:g} s at most, {len(run.pieces)} of the reference"
             self._skip("decode", clip.id, note)
             return run.text, {name: self._text(name, form, clip) for name, form in self._forms.items()}
         for (mel, length), piece in zip(features, run.pieces, strict=True):
-            self._ladder.add("features", "mel", piece.mel[: piece.length], mel[:length], FEATURES)
-            self._ladder.add("features", "length", np.array([piece.length]), np.array([length]), EXACT)
+            self._ladder.compare(rungs.MEL, piece.mel[: piece.length], mel[:length])
+            self._ladder.compare(rungs.LENGTH, np.array([piece.length]), np.array([length]))
             hop_s = self._first.host.mel.hop_length / self._first.sample_rate
             mels = Spectrograms.of(piece.mel[: piece.length].T, mel[:length].T, SECONDS, hop_s)
             self._ladder.exhibit("features", "mel", mels, clip.id)
@@ -155,7 +143,7 @@ class Comparison:
 
     def _wrappers(self, piece: ReferencePiece) -> None:
         """Each component, fed with the reference's own tensors; after the first clips one encoder length only."""
-        add, eager, n = self._ladder.add, self._subject.eager, len(piece.frames)
+        compare, eager, n = self._ladder.compare, self._subject.eager, len(piece.frames)
         functions = sorted(self._subject.plan.component("encoder").functions, key=lambda f: f.inputs[0].shape[1])
         fitting = [f for f in functions if f.inputs[0].shape[1] >= piece.length]
         for function in fitting if self._subject.clips.count <= CLIPS_EXERCISED else fitting[:1]:
@@ -164,17 +152,15 @@ class Comparison:
             outputs = eager.load("encoder", function.name).predict(
                 {"mel": padded, "length": np.array([piece.length], np.int32)}
             )
-            name = f"encoder {function.name}"
-            add("wrappers", f"{name}: encoder", piece.frames, outputs["encoder"][0, :n], WRAPPERS)
-            add("wrappers", f"{name}: encoder_length", np.array([n], np.int32), outputs["encoder_length"], EXACT)
+            name, count = function.name, np.array([n], np.int32)
+            compare(rungs.ENCODER, piece.frames, outputs["encoder"][0, :n], function=name)
+            compare(rungs.ENCODER_LENGTH, count, outputs["encoder_length"], function=name)
         keys_values = eager.load("cross_kv").predict({"encoder": self._padded(piece.frames[None], 1)})
-        for kind in ("key", "value"):
-            ours = keys_values[f"cross_{kind}"][:, :, :n]
-            add("wrappers", f"cross_kv: cross_{kind}", getattr(piece, f"cross_{kind}"), ours, WRAPPERS)
+        compare(rungs.CROSS_KEY, piece.cross_key, keys_values["cross_key"][:, :, :n])
+        compare(rungs.CROSS_VALUE, piece.cross_value, keys_values["cross_value"][:, :, :n])
         heard, theirs = self._heard_by_reference(piece), self._shown(piece.logits)
         for form, pipeline in self._wrapped.items():
-            gate = STATEFUL if form == "stateful" else WRAPPERS
-            add("wrappers", f"{COMPONENTS[form]}: logits", theirs, self._forced(pipeline, heard, piece), gate)
+            compare(rungs.DECODERS[form], theirs, self._forced(pipeline, heard, piece))
 
     def _decode(
         self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
@@ -182,10 +168,10 @@ class Comparison:
         """The whole chain on its own: along the reference's tokens, then free; returns the text of the free run."""
         heard = form.pipeline.hear(*features)
         prompt = np.array(form.pipeline.prompt)
-        self._ladder.add("decode", "prompt", piece.prompt, prompt, EXACT)
+        self._ladder.compare(rungs.PROMPT, piece.prompt, prompt)
         logits = self._forced(form.pipeline, heard, piece)
         theirs = self._shown(piece.logits)
-        self._ladder.add("decode", f"teacher-forced logits, {name}", theirs, logits, self._chain)
+        self._ladder.compare(rungs.FORCED_LOGITS, theirs, logits, form=name)
         curves = error_over(theirs, logits, Axis("token"))
         self._ladder.exhibit("decode", f"error of the logits over the tokens, {name}", curves, where)
         noise = float(np.abs(theirs - logits).max())
@@ -240,9 +226,10 @@ class Comparison:
         for language, clips in self._by_language.items():
             for name in self._forms:
                 for measure in error_rates(language):
-                    self._ladder.add_row("task", self._error_row(language, name, measure, clips))
+                    counted = self._errors(language, name, measure, clips)
+                    self._ladder.judge(rungs.ERRORS, counted, language=language, measure=measure, form=name)
 
-    def _error_row(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Row:
+    def _errors(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Counted:
         truths, theirs = [c.truth for c in clips], [c.reference for c in clips]
         ours = [c.ours[name] for c in clips]
         percent = word_error_percent if measure == "WER" else character_error_percent
@@ -255,4 +242,4 @@ class Comparison:
         }
         figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
         headline = f"{language}, {name}: {figures}, over {len(clips)} clips ({NORMALISER})"
-        return row_from_metrics(f"{language}: {measure}, {name}", metrics, ERRORS, headline=headline)
+        return Counted(metrics, headline=headline)

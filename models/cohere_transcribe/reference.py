@@ -24,7 +24,6 @@ from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
 
-STAGES = ("features", "wrappers", "packages", "device", "decode", "task")
 STEPS_EXERCISED = 24  # steps of each decoder form on each clip: enough to read and write the cache
 
 

@@ -1,29 +1,29 @@
-"""The ladder of Parakeet TDT: what is held against what, and within which gates."""
+"""The ladder of Parakeet TDT: runs reference and port, and fills the rungs of `models/parakeet_tdt/rungs.py`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.parakeet_tdt import rungs
 from models.parakeet_tdt.pipeline import Features, Pipeline
 from models.parakeet_tdt.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.decoding.transducer import Emission
 from toolkit.parity.exhibits import SECONDS, Spectrograms, Timeline, error_over
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
-from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
-from toolkit.parity.margins import Margins, add_margin_rows, softmax
+from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
+from toolkit.parity.margins import Margins, judge_margins, softmax
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.runtimes.base import Runtime
 
-FEATURES = mel_gate("max abs 4.9e-5, rel. L2 1.4e-6 on the demo clips")
-WRAPPERS = wrapper_gate("PSNR 130 dB, rel. L2 3.1e-7 on the demo clips")
-LOGITS_MEASURED = "PSNR 75 dB, rel. L2 6.5e-4"
-WER = Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"wer_delta_points": 0.10})
-BOUNDARIES = Gate("a bin is one encoder frame", at_least={"share_within_bin": 0.99}, measured="1 on the demo clips")
+_MARGINS = {
+    "tokens": rungs.TOKEN_MARGINS,
+    "blank or token": rungs.BLANK_MARGINS,
+    "durations": rungs.DURATION_MARGINS,
+}
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Comparison:
         self._subject, self._ladder, self._reference = subject, ladder, reference
         self._pipeline = Pipeline(subject.bundle, subject.runtime)
         self._forced, self._free, self._texts = Flips(), Flips(), _Texts()
-        self._margins = {kind: Margins() for kind in ("tokens", "blank or token", "durations")}
+        self._margins = {kind: Margins() for kind in _MARGINS}
         self._too_long: list[str] = []
 
     def run(self) -> None:
@@ -72,8 +72,8 @@ class Comparison:
     def _clip(self, clip: Clip) -> None:
         features = self._pipeline.features(clip.audio)  # first, since it refuses audio too short for either side
         run = self._reference.run(clip.audio)
-        self._ladder.add("features", "mel", run.mel, features["mel"], FEATURES)
-        self._ladder.add("features", "length", np.array([run.length]), np.array([features["length"]]), EXACT)
+        self._ladder.compare(rungs.MEL, run.mel, features["mel"])
+        self._ladder.compare(rungs.LENGTH, np.array([run.length]), np.array([features["length"]]))
         with self._ladder.attempt("wrappers", clip.id):
             self._encoder_wrapper(run)
             self._decoder_wrappers(run)
@@ -99,18 +99,18 @@ class Comparison:
             padded[0, :length] = run.mel[:length]
             encoder = self._subject.eager.load("encoder", function.name)
             outputs = encoder.predict({"mel": padded, "length": np.array([length], np.int32)})
-            name = f"encoder {function.name}"
-            self._ladder.add("wrappers", f"{name}: encoder", frames, outputs["encoder"][0, : len(frames)], WRAPPERS)
+            ours, name = outputs["encoder"][0, : len(frames)], function.name
+            self._ladder.compare(rungs.ENCODER, frames, ours, function=name)
             valid = np.array([len(frames)], np.int32)
-            self._ladder.add("wrappers", f"{name}: encoder_length", valid, outputs["encoder_length"], EXACT)
+            self._ladder.compare(rungs.ENCODER_LENGTH, valid, outputs["encoder_length"], function=name)
 
     def _decoder_wrappers(self, run: ReferenceRun) -> None:
         """Each component along the reference's own path, fed with the reference's own tensors."""
         ladder, eager = self._ladder, self._subject.eager
-        ladder.add("wrappers", "prediction", run.predictions, _predictions(eager, run.spoken), WRAPPERS)
+        ladder.compare(rungs.PREDICTION, run.predictions, _predictions(eager, run.spoken))
         token_logits, duration_logits = _logits(eager, run.frames[run.positions], run.predictions[run.fed])
-        ladder.add("wrappers", "joint: token_logits", run.token_logits, token_logits, WRAPPERS)
-        ladder.add("wrappers", "joint: duration_logits", run.duration_logits, duration_logits, WRAPPERS)
+        ladder.compare(rungs.TOKEN_LOGITS, run.token_logits, token_logits)
+        ladder.compare(rungs.DURATION_LOGITS, run.duration_logits, duration_logits)
         decision = eager.load("joint_decision")
         outputs = [
             decision.predict(inputs) for inputs in _joint_inputs(run.frames[run.positions], run.predictions[run.fed])
@@ -120,12 +120,10 @@ class Comparison:
 
     def _decisions(self, name: str, run: ReferenceRun, outputs: list[dict[str, np.ndarray]]) -> None:
         ours = {key: np.concatenate([values[key].ravel() for values in outputs]) for key in outputs[0]}
-        frames = run.duration_logits.argmax(1)
-        add = self._ladder.add
-        add("wrappers", f"{name}: token_id", run.token_logits.argmax(1), ours["token_id"], EXACT)
-        add("wrappers", f"{name}: duration", frames, ours["duration"], EXACT)
-        probability = softmax(run.token_logits).max(1)
-        add("wrappers", f"{name}: token_probability", probability, ours["token_probability"], WRAPPERS)
+        compare, probability = self._ladder.compare, softmax(run.token_logits).max(1)
+        compare(rungs.TOKEN_ID, run.token_logits.argmax(1), ours["token_id"], component=name)
+        compare(rungs.DURATION, run.duration_logits.argmax(1), ours["duration"], component=name)
+        compare(rungs.TOKEN_PROBABILITY, probability, ours["token_probability"], component=name)
 
     def _decode(self, clip: Clip, features: Features, run: ReferenceRun) -> list[Emission]:
         frames = self._pipeline.encode(features["mel"], features["length"])
@@ -142,8 +140,7 @@ class Comparison:
         """Our own frames and predictions along the reference's path: the logits that our decisions are taken from."""
         if not {"prediction", "joint"} <= set(self._subject.precision):
             return _Noise()
-        gate = chain_gate(self._subject.decodes_in, LOGITS_MEASURED, self._subject.decodes_compressed)
-        self._ladder.add("decode", "encoder frames, mel to joint", run.frames, frames, gate)
+        self._ladder.compare(rungs.FRAMES, run.frames, frames)
         curves = error_over(run.frames, frames, SECONDS, self._pipeline.host.frame_s)
         self._ladder.exhibit("decode", "error of the encoder over time", curves, clip.id)
         if frames.shape != run.frames.shape:
@@ -154,7 +151,7 @@ class Comparison:
         for head, theirs, mine in zip(
             ("token", "duration"), (run.token_logits, run.duration_logits), ours, strict=True
         ):
-            self._ladder.add("decode", f"teacher-forced {head}_logits", theirs, mine, gate)
+            self._ladder.compare(rungs.FORCED_LOGITS, theirs, mine, head=head)
             errors.append(float(np.abs(theirs - mine).max()))
             for step in np.flatnonzero(theirs.argmax(1) != mine.argmax(1)):
                 where = f"{clip.id}, step {step}, {head}"
@@ -185,13 +182,14 @@ class Comparison:
         return None
 
     def _finish_decode(self) -> None:
-        for flips, name in ((self._forced, "teacher-forced decisions"), (self._free, "free-running decisions")):
+        for rung, flips in ((rungs.FORCED, self._forced), (rungs.FREE, self._free)):
             if flips.decisions:
-                self._ladder.add_row("decode", flips.row(name))
-        add_margin_rows(self._ladder.add_row, self._margins)
+                self._ladder.judge(rung, flips.counted())
+        for kind, rung in _MARGINS.items():
+            judge_margins(self._ladder, rung, self._margins[kind])
         if not self._forced.decisions and self._free.decisions:
             note = "the bundle lacks prediction and joint: no noise is known, nothing is excused"
-            self._ladder.add_row("decode", Row("teacher-forced decisions", Status.SKIPPED, note=note))
+            self._ladder.skip(rungs.FORCED, note)
         if self._too_long:
             note = f"longer than the largest window, judged by the task stage alone: {', '.join(self._too_long[:5])}"
             self._ladder.add_row("decode", Row(f"{len(self._too_long)} clips", Status.SKIPPED, note=note))
@@ -213,19 +211,19 @@ class Comparison:
         theirs = word_error_percent(texts.truth, texts.reference)
         metrics = {"wer_percent": ours, "reference_wer_percent": theirs, "wer_delta_points": ours - theirs}
         headline = f"WER {ours:.2f} % ours, {theirs:.2f} % reference, over {len(texts.truth)} clips ({NORMALISER})"
-        self._ladder.add_row("task", row_from_metrics("words", metrics, WER, headline=headline))
-        self._ladder.add_row("task", self._boundary_row())
+        self._ladder.judge(rungs.WORDS, Counted(metrics, headline=headline))
+        self._finish_boundaries()
 
-    def _boundary_row(self) -> Row:
+    def _finish_boundaries(self) -> None:
         pairs = zip(self._texts.reference_words, self._texts.our_words, strict=True)
         shifts = [boundary_shifts(reference, ours) for reference, ours in pairs]
         joined = Boundaries(tuple(s for b in shifts for s in b.shifts_s))
         if not joined.shifts_s:
-            return Row("word boundaries", Status.SKIPPED, note="reference and port share no word")
+            return self._ladder.skip(rungs.BOUNDARIES, "reference and port share no word")
         share = joined.share_within(self._pipeline.host.frame_s)
         metrics = {"boundaries": len(joined.shifts_s), "mean_shift_ms": joined.mean_ms, "share_within_bin": share}
         headline = f"word boundaries {joined.mean_ms:.1f} ms from the reference's, {100 * share:.1f} % within one frame"
-        return row_from_metrics("word boundaries", metrics, BOUNDARIES, headline=headline)
+        return self._ladder.judge(rungs.BOUNDARIES, Counted(metrics, headline=headline))
 
 
 def _predictions(runtime: Runtime, spoken: np.ndarray) -> np.ndarray:

@@ -25,8 +25,6 @@ from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
 
-STAGES = ("features", "wrappers", "packages", "device", "decode", "task")
-
 
 @dataclass(frozen=True)
 class ReferenceRun:

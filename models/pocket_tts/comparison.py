@@ -1,4 +1,4 @@
-"""The ladder of PocketTTS: what is held against what, and within which gates."""
+"""The ladder of PocketTTS: says texts with reference and port, and fills the rungs of `models/pocket_tts/rungs.py`."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from itertools import islice, zip_longest
 
 import numpy as np
 
+from models.pocket_tts import rungs
 from models.pocket_tts.backbone import Cache
 from models.pocket_tts.checkpoint import locate_codec, sha256_of_weights
 from models.pocket_tts.codec import encode
@@ -20,32 +21,16 @@ from toolkit.errors import CheckpointError, ToolkitError
 from toolkit.parity.drift import Drift, together
 from toolkit.parity.exhibits import SECONDS, Audio, Spectrograms, error_over
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import EXACT, Gate, chain_gate, wrapper_gate
-from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
-from toolkit.parity.margins import Margins, add_margin_rows
+from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
+from toolkit.parity.margins import Margins, judge_margins
 from toolkit.parity.metrics import compare_arrays
+from toolkit.parity.rungs import Rung
 from toolkit.parity.speech import HOP_SAMPLES, log_mel
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import NORMALISER, word_error_percent
 from toolkit.runtimes.base import Runtime
 
 NEVER = float("inf")  # a threshold that no logit passes
-PAUSE = Gate(
-    "float32 on both sides; a fade is counted up in another order", at_most={"max_abs": 1e-6}, measured="max abs 6e-8"
-)
-NOISE = Gate("the same numbers times the same root, rounded once", at_most={"max_abs": 1e-6}, measured="equal")
-WRAPPERS = wrapper_gate("")
-STATEFUL = Gate(
-    "as above, but the keys and values of voice and text pass into a float16 state: they are rounded once",
-    at_most={"rel_l2": 2e-3},
-    at_least={"psnr_db": 60, "cosine": 0.9999},
-    measured="",
-)
-CHAIN_MEASURED = ""
-HEARD = Gate(
-    "what a listener hears: spectra of the free-running speech", at_least={"log_mel_cosine": 0.99}, measured=""
-)
-ERRORS = Gate(f"the port may not be understood worse than its model; {NORMALISER}", at_most={"delta_points": 0.10})
 
 
 @dataclass
@@ -82,8 +67,7 @@ class Comparison:
         if not self._ways:
             raise ToolkitError("the bundle does none of these flow steps", "Give --flow-steps what it holds.")
         self._host = self._ways[0].pipeline.host
-        self._chain = chain_gate(subject.decodes_in, CHAIN_MEASURED, subject.decodes_compressed)
-        self._step = STATEFUL if subject.plan.component("backbone").function("step").states else WRAPPERS
+        self._stateful = bool(subject.plan.component("backbone").function("step").states)
         self._listener: Listener | None = None
         self._long_run: tuple[Prompt, Voice] | None = None
 
@@ -92,7 +76,7 @@ class Comparison:
         try:
             self._listener = Listener(self._subject.bundle, self._host.sample_rate)
         except SkipStage as skip:
-            self._skip("task", "intelligibility", str(skip))
+            self._ladder.skip(rungs.INTELLIGIBILITY, str(skip))
         for clip in self._subject.clips:
             self._clone(clip)
             if not clip.text.strip():
@@ -144,37 +128,31 @@ class Comparison:
 
     def _clone(self, clip: Clip) -> None:
         """The clip as a voice: prepared, and through the codec's encoder."""
-        add, host = self._ladder.add, self._host
+        compare, host = self._ladder.compare, self._host
         prepared = self._reference.waveform(clip.audio)
         ours = ended_on_pause(clip.audio, host.sample_rate, host.pause)
-        add("features", "voice, ended on a pause", prepared, ours, PAUSE)
+        compare(rungs.PAUSE, prepared, ours)
         if self._reference.codec.encoder is None:
             return
         latents = self._reference.encode(clip.audio)
         if any(c.name == "codec_encoder" for c in self._subject.plan.components):
             with self._ladder.attempt("wrappers", f"{clip.id}, codec_encoder"):
-                eager = encode(self._subject.eager, host, prepared)
-                add("wrappers", "codec_encoder: latents", latents, eager, WRAPPERS)
+                compare(rungs.ENCODED, latents, encode(self._subject.eager, host, prepared))
         if "codec_encoder" in self._subject.precision:
             with self._ladder.attempt("decode", f"{clip.id}, cloned voice"):
                 cloned = clone(clip.audio, self._subject.bundle, self._subject.runtime, host).latents
-                add("decode", "cloned voice: latents", latents, cloned, self._chain)
+                compare(rungs.CLONED, latents, cloned)
 
     def _clip(self, clip: Clip, way: _Way, voice: Voice) -> None:
         split, chunks = way.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
         same = np.array([theirs == ours for theirs, ours in zip_longest(chunks, split)])
-        self._ladder.add("features", "chunks of text", np.ones_like(same), same, EXACT)
+        self._ladder.compare(rungs.CHUNKS, np.ones_like(same), same)
         for number, prompt in enumerate(way.pipeline.chunks(clip.text)):
             self._features(prompt, voice)
-            run = self._reference.run(
-                prompt.chunk,
-                voice,
-                way.pipeline.noise(number),
-                flow_steps=way.steps,
-            )
+            run = self._reference.run(prompt.chunk, voice, way.pipeline.noise(number), flow_steps=way.steps)
             unit = gaussian_noise(way.pipeline.seed, number, run.noise.shape[1], 1.0)
             scaled = np.stack(list(islice(unit, len(run.noise)))) * self._reference.noise_scale
-            self._ladder.add("features", "noise, scaled by the temperature", scaled, run.noise, NOISE)
+            self._ladder.compare(rungs.NOISE, scaled, run.noise)
             self._long_run = self._long_run or (prompt, voice)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(way, prompt, run)
@@ -182,27 +160,30 @@ class Comparison:
                 self._decode(way, clip.id, number, prompt, run)
 
     def _features(self, prompt: Prompt, voice: Voice) -> None:
-        add, inputs = self._ladder.add, self._reference.inputs(prompt.chunk, voice)
+        compare, inputs = self._ladder.compare, self._reference.inputs(prompt.chunk, voice)
         text, count = self._host.text, 0 if voice.latents is None else len(voice.latents)
         ids = np.array([*prompt.before_voice, *[text.audio_prompt] * count, *prompt.text, text.audio_bos])
-        add("features", "ids, voice before text", inputs["input_ids"][0].numpy(), ids, EXACT)
-        after = inputs["frames_after_eos"].numpy()
-        add("features", "frames after the end", after, np.array([prompt.frames_after_eos]), EXACT)
+        compare(rungs.IDS, inputs["input_ids"][0].numpy(), ids)
+        compare(rungs.FRAMES_AFTER, inputs["frames_after_eos"].numpy(), np.array([prompt.frames_after_eos]))
 
     def _wrappers(self, way: _Way, prompt: Prompt, run: ReferenceRun) -> None:
         """Each component on the reference's own tensors."""
-        add, wrapped = self._ladder.add, way.wrapped
+        compare, wrapped, step = self._ladder.compare, way.wrapped, self._step
         cache = wrapped.condition(prompt)
-        add("wrappers", "backbone prefill: key_out", run.keys, cache.keys, WRAPPERS)
-        add("wrappers", "backbone prefill: value_out", run.values, cache.values, WRAPPERS)
+        compare(rungs.KEYS, run.keys, cache.keys)
+        compare(rungs.VALUES, run.values, cache.values)
         hidden, logits = self._forced(wrapped, Cache(run.keys, run.values), run)
-        add("wrappers", "backbone step: hidden", run.hidden, hidden, self._step)
-        add("wrappers", "backbone step: eos_logit", run.eos_logits, logits, self._step)
+        compare(step(rungs.HIDDEN), run.hidden, hidden)
+        compare(step(rungs.EOS_LOGIT), run.eos_logits, logits)
         latents = [wrapped.flow.sample(h, z) for h, z in zip(run.hidden, run.noise, strict=True)]
-        add("wrappers", f"flow, {way.steps} steps: latent", run.latents, np.stack(latents), WRAPPERS)
+        compare(rungs.LATENT, run.latents, np.stack(latents), steps=way.steps)
         if "step" in self._host.flow_functions:
             self._velocities(way, run)
-        add("wrappers", "codec_decoder: audio", run.audio, self._decoded(wrapped, run.latents), WRAPPERS)
+        compare(rungs.AUDIO, run.audio, self._decoded(wrapped, run.latents))
+
+    def _step(self, rung: Rung) -> Rung:
+        """The rung of a backbone's step, or the one in its place where it has states."""
+        return rungs.STATEFUL[rung.output] if self._stateful else rung
 
     def _velocities(self, way: _Way, run: ReferenceRun) -> None:
         component = self._subject.eager.load("flow", "step")
@@ -210,27 +191,27 @@ class Comparison:
             times = {"s": np.full((1, 1), start, np.float32), "t": np.full((1, 1), end, np.float32)}
             pairs = zip(run.hidden, latents, strict=True)
             ours = [component.predict({"hidden": h[None], "latent": x[None], **times})["velocity"] for h, x in pairs]
-            self._ladder.add("wrappers", "flow step: velocity", velocities, np.concatenate(ours), WRAPPERS)
+            self._ladder.compare(rungs.VELOCITY, velocities, np.concatenate(ours))
 
     def _decode(self, way: _Way, where: str, number: int, prompt: Prompt, run: ReferenceRun) -> None:
         """The whole chain on its own: along the reference's latents, then free."""
-        add, pipeline, steps = self._ladder.add, way.pipeline, f"{way.steps} flow steps"
+        compare, pipeline, steps = self._ladder.compare, way.pipeline, way.steps
         cache = pipeline.condition(prompt)
-        add("decode", "conditioning cache: keys", run.keys, cache.keys, self._chain)
-        add("decode", "conditioning cache: values", run.values, cache.values, self._chain)
+        compare(rungs.CACHE_KEYS, run.keys, cache.keys)
+        compare(rungs.CACHE_VALUES, run.values, cache.values)
         hidden, logits = self._forced(pipeline, cache, run)
-        add("decode", f"teacher-forced hidden, {steps}", run.hidden, hidden, self._chain)
-        add("decode", f"teacher-forced eos_logit, {steps}", run.eos_logits, logits, self._chain)
+        compare(rungs.FORCED_HIDDEN, run.hidden, hidden, steps=steps)
+        compare(rungs.FORCED_EOS, run.eos_logits, logits, steps=steps)
         rule = pipeline.rule(prompt)
         decided = slice(rule.min_frames_before_eos, None)  # before it, no logit ends the speech
         way.end_margins.add_threshold(where, run.eos_logits[decided], logits[decided], rule.eos_threshold)
         latents = [pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
-        add("decode", f"teacher-forced latents, {steps}", run.latents, np.stack(latents), self._chain)
+        compare(rungs.FORCED_LATENTS, run.latents, np.stack(latents), steps=steps)
         pcm = self._decoded(pipeline, run.latents)
-        add("decode", f"PCM of the reference's latents, {steps}", run.audio, pcm, self._chain)
+        compare(rungs.PCM, run.audio, pcm, steps=steps)
         replayed = pipeline.drive(Replayed(run), prompt, pipeline.noise(number))
         count = sum(1 for _ in islice(replayed, len(run.latents) + 1))
-        add("decode", "frames by the reference's logits", np.array([len(run.latents)]), np.array([count]), EXACT)
+        compare(rungs.COUNT, np.array([len(run.latents)]), np.array([count]))
         spoken = list(pipeline.frames(prompt, pipeline.noise(number)))
         control = self._reference.run(
             prompt.chunk,
@@ -242,17 +223,10 @@ class Comparison:
             nudge=_rms(np.stack(latents) - run.latents),
         )
         parted = together(run.latents, control.latents)
-        self._same_end(
-            way, f"{where}, chunk {number}", prompt, run, spoken, parted, float(np.abs(logits - run.eos_logits).max())
-        )
-        self._drift(
-            way,
-            run,
-            control,
-            np.stack([frame.latent for frame in spoken]),
-            max(min(parted, len(spoken)), 1),
-            _rel(run.audio, pcm),
-        )
+        noise = float(np.abs(logits - run.eos_logits).max())
+        self._same_end(way, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
+        free = np.stack([frame.latent for frame in spoken])
+        self._drift(way, run, control, free, max(min(parted, len(spoken)), 1), _rel(run.audio, pcm))
         self._understood(way, prompt, run, spoken)
         self._show(way, f"{where}, chunk {number}", run, np.stack(latents), spoken)
 
@@ -319,20 +293,14 @@ class Comparison:
         run = self._reference.run(
             prompt.chunk, voice, iter(noise), flow_steps=way.steps, eos_threshold=NEVER, most_frames=room
         )
-        add, name = self._ladder.add, f"to the cache's end, {room} frames"
+        compare = self._ladder.compare
         hidden, logits = self._forced(way.wrapped, Cache(run.keys, run.values), run)
-        add("wrappers", f"{name}: hidden", run.hidden, hidden, self._step)
-        add("wrappers", f"{name}: audio", run.audio, self._decoded(way.wrapped, run.latents), WRAPPERS)
+        compare(self._step(rungs.LONG_HIDDEN), run.hidden, hidden, room=room)
+        compare(rungs.LONG_AUDIO, run.audio, self._decoded(way.wrapped, run.latents), room=room)
         hidden, logits = self._forced(way.pipeline, cache, run)
-        add("decode", f"{name}: teacher-forced hidden", run.hidden, hidden, self._chain)
-        add("decode", f"{name}: teacher-forced eos_logit", run.eos_logits, logits, self._chain)
-        add(
-            "decode",
-            f"{name}: PCM of the reference's latents",
-            run.audio,
-            self._decoded(way.pipeline, run.latents),
-            self._chain,
-        )
+        compare(rungs.LONG_FORCED_HIDDEN, run.hidden, hidden, room=room)
+        compare(rungs.LONG_FORCED_EOS, run.eos_logits, logits, room=room)
+        compare(rungs.LONG_PCM, run.audio, self._decoded(way.pipeline, run.latents), room=room)
         latents = [way.pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
         control = self._reference.run(
             prompt.chunk,
@@ -347,7 +315,7 @@ class Comparison:
         spoken = np.stack([frame.latent for frame in frames(speech, iter(noise), StopRule(NEVER, 0, 0, room))])
         count, drift = together(run.latents, control.latents), Drift()
         drift.add(run.latents[:count], control.latents[:count], spoken[:count], room)
-        self._ladder.add_row("decode", drift.row(f"{name}: free-running latents"))
+        self._ladder.judge(rungs.LONG_FREE, drift.counted(), room=room)
 
     def _forced(self, pipeline: Pipeline, cache: Cache, run: ReferenceRun) -> tuple[np.ndarray, np.ndarray]:
         """hidden [n, D] and logits of the end [n] along the reference's latents."""
@@ -361,23 +329,23 @@ class Comparison:
         return np.concatenate([decoder.decode(latent) for latent in latents])
 
     def _finish(self, way: _Way) -> None:
-        add_row, steps = self._ladder.add_row, f"{way.steps} flow steps"
+        judge, steps = self._ladder.judge, way.steps
         if way.ends.decisions:
-            add_row("decode", way.latents.row(f"free-running latents, {steps}"))
-            add_row("decode", way.audio.row(f"free-running PCM, {steps}"))
-            add_row("decode", way.ends.row(f"end of speech, {steps}"))
-            add_margin_rows(add_row, {f"the end of speech, {steps}": way.end_margins})
+            judge(rungs.FREE_LATENTS, way.latents.counted(), steps=steps)
+            judge(rungs.FREE_PCM, way.audio.counted(), steps=steps)
+            judge(rungs.END, way.ends.counted(), steps=steps)
+            judge_margins(self._ladder, rungs.END_MARGINS, way.end_margins, steps=steps)
         if not way.log_mel_cosines:
-            self._skip("task", f"what is heard, {steps}", "no text was said to the same end")
+            self._ladder.skip(rungs.HEARD, "no text was said to the same end", steps=steps)
             return
         cosine, snr_db = min(way.log_mel_cosines), min(way.snrs_db)
         metrics = {"texts": len(way.snrs_db), "log_mel_cosine": cosine, "snr_db": snr_db}
-        headline = f"{steps}: log-mel cosine {cosine:.5f}, SNR {snr_db:.1f} dB at the least"
-        add_row("task", row_from_metrics(f"what is heard, {steps}", metrics, HEARD, headline=headline))
+        headline = f"{steps} flow steps: log-mel cosine {cosine:.5f}, SNR {snr_db:.1f} dB at the least"
+        judge(rungs.HEARD, Counted(metrics, headline=headline), steps=steps)
         if way.texts:
-            add_row("task", self._errors(way))
+            judge(rungs.INTELLIGIBILITY, self._errors(way), steps=steps)
 
-    def _errors(self, way: _Way) -> Row:
+    def _errors(self, way: _Way) -> Counted:
         said, of_theirs, of_ours = ([text[i] for text in way.texts] for i in range(3))
         ours, theirs = word_error_percent(said, of_ours), word_error_percent(said, of_theirs)
         metrics = {
@@ -389,7 +357,7 @@ class Comparison:
         steps = f"{way.steps} flow steps"
         figures = f"WER {ours:.2f} % ours, {theirs:.2f} % reference"
         headline = f"{steps}, as the demo recogniser understands it: {figures}, over {len(said)} texts ({NORMALISER})"
-        return row_from_metrics(f"intelligibility, {steps}", metrics, ERRORS, headline=headline)
+        return Counted(metrics, headline=headline)
 
 
 def _rms(error: np.ndarray) -> float:

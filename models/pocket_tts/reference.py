@@ -28,7 +28,6 @@ from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
 
-STAGES = ("features", "wrappers", "packages", "device", "decode", "task")
 FRAMES_EXERCISED = 24  # frames of each clip's text: the parity at conversion wants real states, not a whole text
 
 

@@ -1,30 +1,24 @@
-"""The ladder of Qwen3-ForcedAligner: what is held against what, and within which gates."""
+"""The ladder of Qwen3-ForcedAligner: runs reference and port, and fills the rungs of `rungs.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.qwen3_forced_aligner import export
+from models.qwen3_forced_aligner import export, rungs
 from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline
 from models.qwen3_forced_aligner.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.errors import ToolkitError
 from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, Timeline, error_over
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import EXACT, Gate, chain_gate, mel_gate, wrapper_gate
-from toolkit.parity.ladder import Ladder, Row, Status, row_from_metrics
-from toolkit.parity.margins import Margins, add_margin_rows, softmax
+from toolkit.parity.ladder import Counted, Ladder, Row, Status
+from toolkit.parity.margins import Margins, judge_margins, softmax
 from toolkit.parity.subject import Clip, Subject
 from toolkit.parity.words import Boundaries, boundary_shifts
 from toolkit.runtimes.base import Component, Runtime
 from toolkit.runtimes.eager import EagerRuntime
 
-FEATURES = mel_gate("max abs 2.5e-5, rel. L2 9.3e-7 on the demo clips")
-WRAPPERS = wrapper_gate("PSNR 136 dB, rel. L2 2.8e-7 on the demo clips")
-LOGITS_MEASURED = "PSNR 75 dB, rel. L2 6.7e-4"
-BOUNDARIES = Gate("a bin is one time class", at_least={"share_within_bin": 0.99}, measured="1 on 26 clips")
-KNOWN = Gate("the port may not be further from the truth than its model, by a tenth of a bin", {"delta_bins": 0.1})
 LIMITS_MS = (20, 80, 160)
 
 
@@ -58,7 +52,6 @@ class Comparison:
         self._eager = EagerRuntime(self._plan)
         self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
         self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
-        self._chain = chain_gate(subject.decodes_in, LOGITS_MEASURED, subject.decodes_compressed)
         self._reference_from_truth: list[float] = []
 
     def run(self) -> None:
@@ -86,8 +79,8 @@ class Comparison:
             return
         run = self._reference.run(clip.audio, clip.text)
         mel, length = self._pipeline.features(clip.audio)
-        self._ladder.add("features", "mel", run.mel, mel, FEATURES)
-        self._ladder.add("features", "length", np.array([run.length]), np.array([length]), EXACT)
+        self._ladder.compare(rungs.MEL, run.mel, mel)
+        self._ladder.compare(rungs.LENGTH, np.array([run.length]), np.array([length]))
         mels = (values[:, : run.length] for values in (run.mel, mel))
         hop_s = self._host.mel.hop_length / self._host.sample_rate
         self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
@@ -103,37 +96,36 @@ class Comparison:
     def _audio_wrappers(self, run: ReferenceRun) -> None:
         """Each encoder component, fed with the reference's own tensors; the transformer at the shortest length that
         fits, since the longer ones compute the same windows."""
-        add, h, n = self._ladder.add, self._host, len(run.frames)
+        compare, h, n = self._ladder.compare, self._host, len(run.frames)
         chunks = range(run.mel.shape[1] // h.chunk_mel_frames)
         frames = np.concatenate([self._wrapped["split"].convolve(run.mel, chunk) for chunk in chunks])
-        add("wrappers", "audio_conv: frames", run.frames, frames[:n], WRAPPERS)
+        compare(rungs.CONV, run.frames, frames[:n])
         function = next((f for f in h.audio_functions if f.frames >= n), None)
         if function:
             padded = np.zeros((1, function.frames, run.frames.shape[1]), np.float32)
             padded[0, :n] = run.frames
             component = self._eager.load("audio_transformer", function.function)
             audio = component.predict({"frames": padded, "length": np.array([n], np.int32)})["audio"][0]
-            name = f"audio_transformer {function.function}"
-            add("wrappers", f"{name}: audio", run.audio, audio[:n], WRAPPERS)
-            add("wrappers", f"{name}: padding", np.zeros(1, np.int32), np.array([np.count_nonzero(audio[n:])]), EXACT)
+            name, behind = function.function, np.array([np.count_nonzero(audio[n:])])
+            compare(rungs.TRANSFORMER, run.audio, audio[:n], function=name)
+            compare(rungs.PADDING, np.zeros(1, np.int32), behind, function=name)
         if h.audio_attention == "windowed":
-            whole = self._wrapped["monolithic"].encode(run.mel, run.length)
-            add("wrappers", "audio_encoder: audio", run.audio, whole, WRAPPERS)
+            compare(rungs.ENCODER, run.audio, self._wrapped["monolithic"].encode(run.mel, run.length))
 
     def _decoder_wrappers(self, run: ReferenceRun) -> None:
-        add, prompt_length = self._ladder.add, len(run.ids)
+        compare, prompt_length = self._ladder.compare, len(run.ids)
         pipeline = self._wrapped[self._pipeline.encoder_form]
         prompt = pipeline.prompt([w.text for w in run.words], len(run.audio))
-        add("wrappers", "prompt: ids", run.ids, prompt.ids, EXACT)
+        compare(rungs.IDS, run.ids, prompt.ids)
         embeddings = pipeline.embed(prompt, run.audio)
-        add("wrappers", "embedding: embeddings", run.embeddings, embeddings[:prompt_length], WRAPPERS)
+        compare(rungs.EMBEDDINGS, run.embeddings, embeddings[:prompt_length])
         embeddings[:prompt_length] = run.embeddings
         hidden = pipeline.prefill(embeddings)
-        add("wrappers", "decoder_prefill: hidden", run.hidden, hidden[:prompt_length], WRAPPERS)
+        compare(rungs.HIDDEN, run.hidden, hidden[:prompt_length])
         marks = pipeline.classify(run.hidden[run.markers])
-        add("wrappers", "head: logits", run.logits, marks.logits, WRAPPERS)
-        add("wrappers", "head: time_class", run.logits.argmax(1), marks.time_class, EXACT)
-        add("wrappers", "head: probability", softmax(run.logits).max(1), marks.probability, WRAPPERS)
+        compare(rungs.LOGITS, run.logits, marks.logits)
+        compare(rungs.TIME_CLASS, run.logits.argmax(1), marks.time_class)
+        compare(rungs.PROBABILITY, softmax(run.logits).max(1), marks.probability)
 
     def _decode(
         self, name: str, form: _Form, clip: Clip, words: Sequence[str], run: ReferenceRun, truth: Sequence[Word]
@@ -141,7 +133,7 @@ class Comparison:
         """The whole chain on its own, from audio to classes and times."""
         marks = form.pipeline.marks(clip.audio, words)
         if name == self._pipeline.encoder_form:
-            self._ladder.add("decode", "logits, mel to head", run.logits, marks.logits, self._chain)
+            self._ladder.compare(rungs.CHAIN, run.logits, marks.logits)
             curves = error_over(run.logits, marks.logits, Axis("time marker"))
             self._ladder.exhibit("decode", "error of the logits over the markers", curves, clip.id)
         theirs = run.logits.argmax(1)
@@ -164,25 +156,27 @@ class Comparison:
             self._ladder.add_row("task", Row(label, Status.SKIPPED, note="no clip was aligned"))
             return
         if not lossy:
-            self._ladder.add_row("decode", form.flips.row(f"classes at the markers, {label}"))
-            add_margin_rows(self._ladder.add_row, {f"boundaries, {label}": form.margins})
-        note = "one window at a time: attention across windows is lost" if lossy else ""
-        self._ladder.add_row("task", self._shift_row(label, form, None if lossy else BOUNDARIES, note))
+            self._ladder.judge(rungs.CLASSES, form.flips.counted(), encoder=label)
+            judge_margins(self._ladder, rungs.MARGINS, form.margins, encoder=label)
+        boundaries = rungs.BOUNDARIES_LOSSY if lossy else rungs.BOUNDARIES
+        self._ladder.judge(boundaries, self._from_reference(label, form, lossy), encoder=label)
         if form.from_truth:
-            self._ladder.add_row("task", self._truth_row(label, form, None if lossy else KNOWN))
+            known = rungs.KNOWN_LOSSY if lossy else rungs.KNOWN
+            self._ladder.judge(known, self._from_truth(label, form), encoder=label)
 
-    def _shift_row(self, label: str, form: _Form, gate: Gate | None, note: str) -> Row:
+    def _from_reference(self, label: str, form: _Form, lossy: bool) -> Counted:
         metrics = _figures(form.from_reference, self._bin_s)
+        note = "one window at a time: attention across windows is lost" if lossy else ""
         headline = f"{label}: {_sentence(metrics)} of the reference's {int(metrics['boundaries'])} boundaries"
-        return _row(f"boundaries, {label}, from the reference's", metrics, gate, note, headline)
+        return Counted(metrics, note, headline)
 
-    def _truth_row(self, label: str, form: _Form, gate: Gate | None) -> Row:
+    def _from_truth(self, label: str, form: _Form) -> Counted:
         metrics = _figures(form.from_truth, self._bin_s)
         theirs = _figures(self._reference_from_truth, self._bin_s)
         metrics |= {"reference_aas_ms": theirs["aas_ms"], "reference_within_80_ms": theirs["within_80_ms"]}
         metrics["delta_bins"] = (metrics["aas_ms"] - theirs["aas_ms"]) / (1000 * self._bin_s)
         headline = f"{label}: {_sentence(metrics)} of the corpus's boundaries; the reference {_sentence(theirs)}"
-        return _row(f"boundaries, {label}, from the corpus's", metrics, gate, "", headline)
+        return Counted(metrics, headline=headline)
 
     @property
     def _bin_s(self) -> float:
@@ -218,9 +212,3 @@ def _sentence(figures: dict[str, float]) -> str:
     shares = " / ".join(f"{100 * figures[f'within_{ms}_ms']:.1f}" for ms in LIMITS_MS)
     limits = "/".join(map(str, LIMITS_MS))
     return f"AAS {figures['aas_ms']:.1f} ms, max {figures['max_ms']:.0f} ms, {shares} % within {limits} ms"
-
-
-def _row(output: str, metrics: dict[str, float], gate: Gate | None, note: str, headline: str) -> Row:
-    if gate is None:
-        return Row(output, Status.PASSED, metrics, None, note, headline)
-    return row_from_metrics(output, metrics, gate, note, headline)

@@ -24,8 +24,6 @@ from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
 
-STAGES = ("features", "wrappers", "packages", "device", "decode", "task")
-
 _ANY_LENGTH = 1_000_000  # mel frames, a multiple of every chunk: wider than any file
 
 

@@ -11,16 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import Row, row_from_metrics
+from toolkit.parity.ladder import Counted
 
 PARTED = 0.1  # relative L2 of one frame of the control: from here on the paths are different utterances
-
-DRIFT = Gate(
-    "as far from the reference as the reference is from itself under noise of the size of the teacher-forced error",
-    at_most={"times_control": 5},
-    at_least={"frames": 2},
-)
 
 
 @dataclass
@@ -60,16 +53,17 @@ class Drift:
         if times >= self.times_control:
             self.times_control, self.control_rel_l2 = times, allowed
 
-    def row(self, output: str) -> Row:
-        """The row of the ladder."""
-        metrics = {
-            "frames": self.frames,
-            "of": self.of,
-            "rel_l2": self.rel_l2,
-            "control_rel_l2": self.control_rel_l2,
-            "times_control": self.times_control,
-        }
-        return row_from_metrics(output, metrics, DRIFT)
+    def counted(self) -> Counted:
+        """For the rung of these frames."""
+        return Counted(
+            {
+                "frames": self.frames,
+                "of": self.of,
+                "rel_l2": self.rel_l2,
+                "control_rel_l2": self.control_rel_l2,
+                "times_control": self.times_control,
+            }
+        )
 
 
 def together(reference: np.ndarray, control: np.ndarray) -> int:

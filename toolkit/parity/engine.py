@@ -1,7 +1,7 @@
 """The whole ladder for one subject: the model fills its stages, the engine those that every model shares."""
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from toolkit.parity.capture import Capture, replay_capture, save_capture
 from toolkit.parity.facts import facts_of
 from toolkit.parity.ladder import Ladder, LadderResult, Row, SkipStage, Status
 from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_calls
+from toolkit.parity.rungs import Declared, Rung
+from toolkit.parity.shared_rungs import DEVICE, PACKAGES, SHARED
 from toolkit.parity.subject import Clip, ClipStream, Subject
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import RuntimeChoice, open_runtime, resolve
@@ -54,7 +56,8 @@ def run_ladder(
 ) -> LadderResult:
     """Run every stage; a stage that fails does not keep the later ones from running.
 
-    The model's `reference` module has `STAGES`, `measure(subject, ladder)`, `exercise` and `decision_logits`.
+    The model's `rungs` module has `RUNGS`; its `reference` module `measure(subject, ladder)`, which compares them,
+    `exercise` and `decision_logits`.
 
     Args:
         subject: what is put to the test.
@@ -67,7 +70,8 @@ def run_ladder(
         OutputError: the capture cannot be written.
     """
     reference = subject.model.module("reference")
-    ladder = Ladder(subject.model.id, reference.STAGES, about, exhibits=exhibits)
+    rungs = (*subject.model.module("rungs").RUNGS, *SHARED)
+    ladder = Ladder(subject.model.id, declared_for(subject, rungs), about, exhibits=exhibits)
     ladder.facts += facts_of(subject.bundle)
     reference.measure(subject, ladder)
     ladder.about["clips"] = str(subject.clips.count)
@@ -82,10 +86,16 @@ def run_ladder(
             _device(subject, ladder, calls, reference)
         else:
             for row in replay_capture(against, subject, reference.decision_logits):
-                ladder.add_row("device", row)
+                ladder.add_row("device", row, DEVICE if row.gate else None)
     if save:
         save_capture(save, subject, calls)
     return ladder.result()
+
+
+def declared_for(subject: Subject, rungs: Sequence[Rung]) -> Declared:
+    """Rungs, with what decides their gates and which of them can be compared."""
+    planned = tuple(component.name for component in subject.plan.components)
+    return Declared(rungs, subject.case, planned, tuple(subject.precision))
 
 
 def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
@@ -96,7 +106,7 @@ def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: An
     for parity in compare_packages(
         subject.plan, calls, *sides, subject.precision, hook, compression=subject.compression
     ):
-        ladder.add_row("packages", parity.row())
+        ladder.add_row("packages", parity.row(), PACKAGES)
     missing = [c.name for c in subject.plan.components if c.name not in subject.precision]
     if missing:
         note = f"the bundle holds no package of it: {', '.join(missing)}"
@@ -115,4 +125,4 @@ def _device(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any)
     for parity in compare_packages(
         subject.plan, replayed, device, portable, subject.precision, hook, compression=subject.compression
     ):
-        ladder.add_row("device", parity.row())
+        ladder.add_row("device", parity.row(), DEVICE)

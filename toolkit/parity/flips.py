@@ -4,14 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import Row, row_from_metrics
+from toolkit.parity.ladder import Counted
 from toolkit.parity.margins import is_near_tie, top_two
 
-DECISIONS = Gate(
-    "a decision may differ only where the reference is nearer to a tie than twice the largest logit error above",
-    at_most={"unexplained": 0},
-)
 _NOTES_SHOWN = 3
 
 
@@ -48,8 +43,8 @@ class Flips:
         self.unexplained += 1
         self.notes.append(note)
 
-    def row(self, output: str) -> Row:
-        """The row of the ladder; the first divergences are shown."""
+    def counted(self) -> Counted:
+        """For the rung of these decisions; the first divergences are shown."""
         metrics = {"decisions": self.decisions, "flips": self.flips, "unexplained": self.unexplained}
         more = [f"and {len(self.notes) - _NOTES_SHOWN} more"] if len(self.notes) > _NOTES_SHOWN else []
-        return row_from_metrics(output, metrics, DECISIONS, "; ".join(self.notes[:_NOTES_SHOWN] + more))
+        return Counted(metrics, "; ".join(self.notes[:_NOTES_SHOWN] + more))

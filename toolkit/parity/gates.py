@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +60,19 @@ def gate_from_package_gate(gate: "PackageGate", *, integer: bool) -> Gate:
 EXACT = Gate("counts, ids and decisions on the reference's own tensors have no tolerance", at_most={"mismatches": 0})
 
 
+def decisions_gate(measured: str) -> Gate:
+    """For decisions that noise may turn at a tie, and no fault elsewhere (toolkit/parity/flips.py)."""
+    nearer = "nearer to a tie than twice the largest logit error above"
+    return Gate(f"a decision may differ only where the reference is {nearer}", {"unexplained": 0}, measured=measured)
+
+
+def drift_gate(measured: str) -> Gate:
+    """For a loop that feeds on its own output, against a control (toolkit/parity/drift.py)."""
+    size = "noise of the size of the teacher-forced error"
+    reason = f"as far from the reference as the reference is from itself under {size}"
+    return Gate(reason, {"times_control": 5}, {"frames": 2}, measured)
+
+
 def mel_gate(measured: str) -> Gate:
     """For a mel of ours against the reference's feature extractor."""
     reason = "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent"
@@ -72,22 +85,17 @@ def wrapper_gate(measured: str) -> Gate:
     return Gate(reason, {"rel_l2": 1e-4}, {"psnr_db": 80, "cosine": 0.99999}, measured)
 
 
-COMPRESSED_CHAINS: Mapping[str, Gate] = {
-    "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.05}, {"psnr_db": 30}),
-    "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.25}, {"psnr_db": 18}),
-}
-
-
-def chain_gate(precision: str, measured: str, compression: str = "none") -> Gate:
-    """For logits at the end of the port's whole chain against the reference's.
+def chain_gates(measured: str, **compressed: str) -> Mapping[str, Gate]:
+    """For what stands at the end of the port's whole chain against the reference's, by what runs (`Rung.gate`).
 
     Args:
-        precision: `fp16` or `fp32`, of what runs.
         measured: what fp16 packages with whole weights gave.
-        compression: of the weights of what runs.
+        compressed: compression -> what packages with such weights gave, where it was measured.
     """
-    if compression != "none":
-        return COMPRESSED_CHAINS[compression]
-    if precision == "fp32":
-        return Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60})
-    return Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, measured)
+    gates = {
+        "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
+        "fp16": Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, measured),
+        "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.05}, {"psnr_db": 30}),
+        "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.25}, {"psnr_db": 18}),
+    }
+    return gates | {case: replace(gates[case], measured=text) for case, text in compressed.items()}

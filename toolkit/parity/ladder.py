@@ -1,9 +1,10 @@
 """The parity ladder: stages in order, the rows each yields, and the first stage out of its gate.
 
-The engine knows no model and no runtime. A model's `reference` module fills a `Ladder` (toolkit/parity/engine.py).
+The engine knows no model and no runtime. A model declares its rungs (toolkit/parity/rungs.py), and its `reference`
+module fills a `Ladder` with what it found for each of them (toolkit/parity/engine.py).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +16,7 @@ from toolkit.errors import RuntimeFault
 from toolkit.parity.exhibits import Exhibit, Shown
 from toolkit.parity.gates import Gate
 from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
+from toolkit.parity.rungs import Declared, Rung
 from toolkit.parity.tables import TitledTable
 
 QUESTIONS: Mapping[str, str] = {
@@ -50,12 +52,31 @@ class Row:
         gate: the limits, or None where the row is skipped or only informs.
         note: what is out of bounds, what was excused, or why it was skipped.
         headline: a line for the summary under the table, e.g. the word error rates.
+        producer: what made the reference value; empty where the row holds nothing against anything.
+        consumer: what of ours was held against it.
     """
 
     output: str
     status: Status
     metrics: Mapping[str, float] = field(default_factory=dict)
     gate: Gate | None = None
+    note: str = ""
+    headline: str = ""
+    producer: str = ""
+    consumer: str = ""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted over all clips, to be judged by the gate of a rung.
+
+    Attributes:
+        metrics: name -> number.
+        note: what was excused, or where something stands.
+        headline: a line for the summary under the table.
+    """
+
+    metrics: Mapping[str, float]
     note: str = ""
     headline: str = ""
 
@@ -136,38 +157,71 @@ class Ladder:
 
     Args:
         model: its id.
-        stages: names of the stages that this model has; one that yields nothing has failed.
+        declared: its rungs; a stage that has one and yields nothing has failed.
         about: facts for the report.
         exhibits: how many to keep of each kind, for a report that shows them.
     """
 
-    def __init__(self, model: str, stages: Collection[str], about: Mapping[str, str], *, exhibits: int = 0) -> None:
-        unknown = set(stages) - set(QUESTIONS)
-        if unknown:
+    def __init__(self, model: str, declared: Declared, about: Mapping[str, str], *, exhibits: int = 0) -> None:
+        if unknown := declared.stages - set(QUESTIONS):
             raise ValueError(f"no such stages: {sorted(unknown)}")
-        self._model, self._stages = model, stages
+        self._model, self._declared = model, declared
         self.about = dict(about)
         self._metrics: dict[tuple[str, str], list[Metrics]] = {}
-        self._gates: dict[tuple[str, str], Gate] = {}
+        self._rungs: dict[tuple[str, str], Rung] = {}
         self._faults: dict[tuple[str, str], str] = {}
         self._rows: dict[str, list[Row]] = {name: [] for name in QUESTIONS}
+        self._compared: dict[str, set[str]] = {name: set() for name in QUESTIONS}
         self._most_exhibits = exhibits
         self._exhibits: dict[tuple[str, str], list[Shown]] = {}
         self._tables: list[TitledTable] = []
         self.facts: list[TitledTable] = []
 
-    def add(self, stage: str, output: str, reference: np.ndarray, candidate: np.ndarray, gate: Gate) -> None:
-        """Compare one pair of arrays; an output's row shows the worst of each figure over all its pairs."""
-        key = (stage, output)
-        self._gates[key] = gate
+    def compare(self, rung: Rung, reference: np.ndarray, candidate: np.ndarray, /, **fields: object) -> None:
+        """Hold one pair of arrays against each other; the row shows the worst of each figure over all its pairs.
+
+        Args:
+            rung: a declared one.
+            reference: of its producer.
+            candidate: of its consumer, any shape that the reference has.
+            fields: of its name.
+
+        Raises:
+            ValueError: the rung is not declared, or has other fields.
+        """
+        self._declared.gate(rung)
+        key = (rung.stage, rung.named(**fields))
+        self._rungs[key] = rung
+        self._compared[rung.stage].add(rung.output)
         self._metrics.setdefault(key, [])
         try:
             self._metrics[key].append(compare_arrays(reference, candidate))
         except NotComparableError as error:
             self._faults.setdefault(key, str(error))
 
-    def add_row(self, stage: str, row: Row) -> None:
-        """Add a finished row."""
+    def judge(self, rung: Rung, counted: Counted, /, **fields: object) -> None:
+        """Judge what was counted over all clips by the gate of a rung; without a gate it informs.
+
+        Raises:
+            ValueError: the rung is not declared, or has other fields.
+        """
+        gate, output = self._declared.gate(rung), rung.named(**fields)
+        if gate:
+            row = row_from_metrics(output, counted.metrics, gate, counted.note, counted.headline)
+        else:
+            row = Row(output, Status.PASSED, counted.metrics, None, counted.note, counted.headline)
+        self.add_row(rung.stage, row, rung)
+
+    def skip(self, rung: Rung, why: str, /, **fields: object) -> None:
+        """Say why a rung cannot be compared; without its fields, none of its rows."""
+        output = rung.named(**fields) if fields else rung.shown
+        self.add_row(rung.stage, Row(output, Status.SKIPPED, note=why), rung)
+
+    def add_row(self, stage: str, row: Row, rung: Rung | None = None) -> None:
+        """Add a finished row, of a rung where it holds something against something."""
+        if rung:
+            self._compared[stage].add(rung.output)
+            row = _of(rung, row)
         self._rows[stage].append(row)
 
     def add_table(self, table: TitledTable) -> None:
@@ -200,19 +254,28 @@ class Ladder:
         return LadderResult(self._model, self.about, stages, tuple(self._tables), tuple(self.facts), exhibits)
 
     def _stage(self, name: str) -> StageResult:
-        compared = [self._row(key) for key in self._metrics if key[0] == name]
-        rows = (*compared, *self._rows[name])
+        rows = [self._row(key) for key in self._metrics if key[0] == name] + self._rows[name]
+        if any(row.status is not Status.SKIPPED for row in rows):
+            missing = self._declared.missing(name, self._compared[name])
+            rows += [Row(output, Status.SKIPPED, note=why) for output, why in missing.items()]
         if rows:
-            return StageResult(name, rows)
-        if name not in self._stages:
+            return StageResult(name, tuple(rows))
+        if name not in self._declared.stages:
             return StageResult(name, (Row("-", Status.SKIPPED, note="the model has no such stage"),))
         return StageResult(name, (Row("-", Status.FAILED, note="no common output"),))
 
     def _row(self, key: tuple[str, str]) -> Row:
-        metrics, gate = self._metrics[key], self._gates[key]
+        metrics, rung, output = self._metrics[key], self._rungs[key], key[1]
+        gate, found = self._declared.gate(rung), worst(metrics).shown() if metrics else {}
         if key in self._faults:
-            return Row(key[1], Status.FAILED, worst(metrics).shown() if metrics else {}, gate, self._faults[key])
-        return row_from_metrics(key[1], worst(metrics).shown(), gate)
+            return _of(rung, Row(output, Status.FAILED, found, gate, self._faults[key]))
+        if gate is None:
+            return _of(rung, Row(output, Status.PASSED, found))
+        return _of(rung, row_from_metrics(output, found, gate))
+
+
+def _of(rung: Rung, row: Row) -> Row:
+    return replace(row, producer=rung.producer, consumer=rung.consumer)
 
 
 def passed(results: Sequence[LadderResult]) -> bool:

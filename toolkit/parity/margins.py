@@ -11,12 +11,12 @@ as near adds to it.
 """
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolkit.parity.ladder import Row, Status
+from toolkit.parity.ladder import Counted, Ladder
+from toolkit.parity.rungs import Rung
 
 SHOWN_ABOVE = 0.5  # expected flips: from here on the summary under the tables says so
 
@@ -135,8 +135,8 @@ class Margins:
         theirs, mine = (np.stack([x, np.full_like(x, threshold)], -1).astype(np.float64) for x in (reference, ours))
         self._sides(where, theirs, mine, (ours > threshold) != (reference > threshold))
 
-    def row(self, kind: str) -> Row:
-        """One row that informs: it has no gate, the flips themselves have one."""
+    def counted(self, kind: str) -> Counted:
+        """For a rung that informs: it has no gate, the flips themselves have one."""
         metrics = {
             "decisions": len(self.margins) + self.non_finite,
             "smallest_margin": min(self.margins, default=math.nan),
@@ -148,7 +148,7 @@ class Margins:
         note = f"smallest margin at {self.where}" if self.where else ""
         if self.non_finite:
             note = f"{self.non_finite} decisions on NaN or infinite logits are left out" + (note and f"; {note}")
-        return Row(f"margins of {kind}", Status.PASSED, metrics, None, note, self._headline(kind))
+        return Counted(metrics, note, self._headline(kind))
 
     @property
     def noise_rms(self) -> float:
@@ -193,8 +193,7 @@ class Margins:
         self.smallest_ours = min(self.smallest_ours, float(own[finite].min()))
 
 
-def add_margin_rows(add_row: Callable[[str, Row], None], kinds: Mapping[str, Margins]) -> None:
-    """The rows of all kinds of decision of a model, in the stage decode; a kind without decisions has none."""
-    for kind, margins in kinds.items():
-        if margins.margins or margins.non_finite:
-            add_row("decode", margins.row(kind))
+def judge_margins(ladder: Ladder, rung: Rung, margins: Margins, **fields: object) -> None:
+    """The row `margins of KIND` of one kind of decision; a kind without decisions has none."""
+    if margins.margins or margins.non_finite:
+        ladder.judge(rung, margins.counted(rung.named(**fields).removeprefix("margins of ")), **fields)

@@ -7,9 +7,13 @@ JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is n
      "models": [{"model", "about": {name: text}, "passed": bool, "blame": stage or null, "verdict": text,
        "stages": [{"stage", "question", "status": "passed" | "FAILED" | "SKIP",
          "rows": [{"output", "status", "metrics": {name: number or null}, "note", "headline",
+                   "producer", "consumer",
                    "gate": {"at_most": {metric: limit}, "at_least": {metric: limit}, "reason", "measured"}
                            or null}]}],
        "tables": [TABLE], "facts": [TABLE], "walk": WALK or null}]}
+
+`producer` made the reference value and `consumer` is what of ours was held against it (docs/ladder.md); both are empty
+where a row holds nothing against anything.
 
 TABLE is {"title", "stage": stage or "", "headers": [text], "rows": [[text or number or null]], "notes": [text]};
 `facts` are those of the bundle and of this run.
@@ -33,7 +37,7 @@ from toolkit.errors import OutputError
 from toolkit.output import check_output
 from toolkit.parity.html import html_from_results
 from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
-from toolkit.parity.stage_tables import gate_lines, noted_rows, table_of_stage
+from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, table_of_stage
 from toolkit.parity.tables import Cell, TitledTable, cell_text
 
 SCHEMA = 1
@@ -122,6 +126,8 @@ def _print_stage(stage: StageResult, console: Console) -> None:
         _print_table(table, console)
     for text in gate_lines(stage):
         console.print(Text(f"  gate {text}", style="dim"))
+    for text in side_lines(stage):
+        console.print(Text(f"  {text}", style="dim"))
     for row in noted_rows(stage):
         console.print(Text(f"  {_noted(row)}", style=_STYLES[row.status]))
 
@@ -152,7 +158,8 @@ def _noted(row: Row) -> str:
 def _stage_markdown(stage: StageResult) -> list[str]:
     lines = [f"### {stage.name}: {stage.status.value}", "", QUESTIONS[stage.name], ""]
     if table := table_of_stage(stage):
-        lines += [*_table_markdown(table), *(f"- gate {text}" for text in gate_lines(stage)), ""]
+        lines += [*_table_markdown(table), *(f"- gate {text}" for text in gate_lines(stage))]
+        lines += [*(f"- {text}" for text in side_lines(stage)), ""]
     notes = [f"- {_noted(row)}" for row in noted_rows(stage)]
     return lines + ([*notes, ""] if notes else [])
 
@@ -212,6 +219,8 @@ def _row_json(row: Row) -> dict[str, Any]:
         "metrics": _finite(row.metrics),
         "note": row.note,
         "headline": row.headline,
+        "producer": row.producer,
+        "consumer": row.consumer,
         "gate": gate,
     }
 

@@ -35,6 +35,17 @@ def gate_lines(stage: StageResult) -> list[str]:
     return [f"{_label(gate, gates)}: {_gate_text(gate)}" for gate in gates]
 
 
+def side_lines(stage: StageResult) -> list[str]:
+    """`CONSUMER against PRODUCER: outputs`, one a pair of them; the outputs are left out where there is one pair."""
+    pairs: dict[str, list[str]] = {}
+    for row in stage.rows:
+        if row.producer:
+            pairs.setdefault(f"{row.consumer} against {row.producer}", []).append(row.output)
+    if len(pairs) == 1:
+        return list(pairs)
+    return [f"{pair}: {'; '.join(outputs)}" for pair, outputs in pairs.items()]
+
+
 def noted_rows(stage: StageResult) -> list[Row]:
     """Rows that say something in words: what is out of bounds or excused, or why nothing was measured."""
     return [row for row in stage.rows if row.note or not row.metrics]

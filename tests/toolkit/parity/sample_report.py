@@ -8,12 +8,18 @@ from toolkit.decoding.transcript import Word
 from toolkit.parity.exhibits import Audio, Axis, Curves, Series, Spectrograms, Timeline, error_over
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import Ladder, LadderResult, Row, Status, row_from_metrics
+from toolkit.parity.rungs import Declared, Rung
 from toolkit.parity.tables import TitledTable
 
 HOSTILE = "<script>document.title='owned'</script>\"'&amp;]]>\x00\ud800 <img src=x onerror=alert(1)>"
 RATE = 16000
 LOOK = Path(__file__).with_name("look.js")
 GATE = Gate("the reason of the gate", at_most={"max_abs": 0.5}, measured="0.1")
+MEL = Rung("features", "mel", "Extractor", "Mel", GATE)
+ENCODER = Rung("wrappers", "encoder {function}", f"Encoder {HOSTILE}", "wrapper encoder", GATE)
+FRAMES = Rung("decode", "frames", "Encoder", "packages in a row", GATE)
+WORDS = Rung("task", "words", "Processor", "the pipeline", Gate("words"))
+DECLARED = Declared((MEL, ENCODER, FRAMES, WORDS))
 
 
 def words(*spans: tuple[str, float, float]) -> list[Word]:
@@ -37,11 +43,9 @@ def mel() -> np.ndarray:
 
 def sample_result(*, fail: bool = True) -> LadderResult:
     rng = np.random.default_rng(0)
-    board = Ladder(
-        "toy", ("features", "wrappers", "decode", "task"), {"bundle": HOSTILE, "runtime": "fake"}, exhibits=2
-    )
+    board = Ladder("toy", DECLARED, {"bundle": HOSTILE, "runtime": "fake"}, exhibits=2)
     ours = mel() + rng.normal(0, 1e-5, mel().shape).astype(np.float32)
-    board.add("features", "mel", mel(), ours, GATE)
+    board.compare(MEL, mel(), ours)
     board.exhibit("features", "mel", Spectrograms.of(mel(), ours, Axis("time", "s"), 0.01), HOSTILE)
     broken = ours.copy()
     broken[20:30, 100:200] = np.nan
@@ -49,7 +53,7 @@ def sample_result(*, fail: bool = True) -> LadderResult:
     frames = rng.normal(size=(60, 8))
     wrong = frames + 1e-4 * np.exp(np.arange(60) / 8)[:, None]
     wrong[40] = np.inf
-    board.add("wrappers", "encoder " + HOSTILE, frames, frames + fail, GATE)
+    board.compare(ENCODER, frames, frames + fail, function=HOSTILE)
     board.exhibit("wrappers", "encoder error", error_over(frames, wrong, Axis("frame")), "clip")
     layers = tuple(f"encoder.layers.{k}.self_attn" for k in range(12))
     errors = Series("rel. L2", np.geomspace(1e-7, 3e-3, 12))
@@ -60,11 +64,12 @@ def sample_result(*, fail: bool = True) -> LadderResult:
     board.exhibit("wrappers", "margin", Curves(Axis("token"), Axis("margin"), (margins,)))
     empty = Curves(Axis("frame"), Axis("error"), (Series("none", np.zeros(0)),))
     board.exhibit("wrappers", "nothing", empty)
-    board.add("decode", "frames", frames, frames, GATE)
+    board.compare(FRAMES, frames, frames)
     board.exhibit("decode", "word boundaries", Timeline.of(REFERENCE_WORDS, OUR_WORDS, REFERENCE_WORDS[:2]), HOSTILE)
     board.exhibit("task", "speech", Audio.of(sound(), 0.9 * sound(), RATE), "text")
     rates = {"wer_percent": 2.5, "reference_wer_percent": 2.5}
-    board.add_row("task", row_from_metrics("words", rates, GATE if fail else Gate("words"), HOSTILE, f"WER {HOSTILE}"))
+    row = row_from_metrics("words", rates, GATE if fail else Gate("words"), HOSTILE, f"WER {HOSTILE}")
+    board.add_row("task", row, WORDS)
     board.add_row("device", Row("-", Status.SKIPPED, note="not here"))
     board.add_table(sample_table("wrappers"))
     board.facts.append(TitledTable("versions", ("what", "now"), (("torch", "2.7.0"),)))

@@ -17,12 +17,13 @@ from toolkit.parity.exhibits import (
     error_over,
 )
 from toolkit.parity.ladder import Ladder
+from toolkit.parity.rungs import Declared
 
 FRAME = Axis("frame")
 
 
 def ladder(exhibits):
-    return Ladder("toy", ("features", "decode"), {}, exhibits=exhibits)
+    return Ladder("toy", Declared(()), {}, exhibits=exhibits)
 
 
 def curves(values):
@@ -30,7 +31,7 @@ def curves(values):
 
 
 def test_nothing_is_kept_unless_a_report_wants_it():
-    board = Ladder("toy", ("features",), {})
+    board = Ladder("toy", Declared(()), {})
     assert not board.wants("features", "mel")
     board.exhibit("features", "mel", curves([1.0]))
     assert board.result().exhibits == ()

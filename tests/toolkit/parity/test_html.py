@@ -22,6 +22,7 @@ from toolkit.parity.markup import Markup, element, escaped
 from toolkit.parity.media import SHADES, palette, png_of_spectrogram, shades
 from toolkit.parity.plots import round_ticks
 from toolkit.parity.report import check_report, exhibits_wanted, json_from_results, report_text
+from toolkit.parity.rungs import Declared
 
 VOID = {"br", "hr", "img", "link", "meta"}
 
@@ -222,8 +223,8 @@ def test_empty_exhibits_say_so():
 
 
 def test_added_tables_are_in_every_form(tmp_path):
-    board = Ladder("toy", ("features",), {})
-    board.add("features", "mel", np.ones(2), np.ones(2), sample_report.GATE)
+    board = Ladder("toy", Declared((sample_report.MEL,)), {})
+    board.compare(sample_report.MEL, np.ones(2), np.ones(2))
     result = board.result().with_table(sample_table("features")).with_table(sample_table())
     for name in ("a.html", "a.md"):
         assert report_text(tmp_path / name, [result]).count("errors by layer") >= 2

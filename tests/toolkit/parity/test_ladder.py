@@ -1,21 +1,25 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from toolkit.errors import RuntimeFault
 from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status, row_from_metrics
+from toolkit.parity.rungs import Declared, Rung
 
 EXACT = Gate("exact", at_most={"max_abs": 0})
 STAGES = ("features", "wrappers", "packages", "decode", "task")
+RUNGS = {stage: Rung(stage, "out", f"{stage} of theirs", f"{stage} of ours", EXACT) for stage in STAGES}
 
 
-def ladder() -> Ladder:
-    return Ladder("toy", STAGES, {"runtime": "fake"})
+def ladder(*more: Rung, **options: object) -> Ladder:
+    return Ladder("toy", Declared((*RUNGS.values(), *more), **options), {"runtime": "fake"})
 
 
 def fill(ladder: Ladder, *, wrong: tuple[str, ...] = (), stages: tuple[str, ...] = STAGES) -> Ladder:
     for stage in stages:
-        ladder.add(stage, "out", np.ones(2), np.ones(2) + (stage in wrong), EXACT)
+        ladder.compare(RUNGS[stage], np.ones(2), np.ones(2) + (stage in wrong))
     return ladder
 
 
@@ -37,7 +41,7 @@ def test_the_first_stage_out_of_its_gate_is_to_blame():
 
 def test_a_row_shows_the_worst_pair():
     board = fill(ladder())
-    board.add("features", "out", np.zeros(2), np.array([0.0, 3.0]), Gate("loose", at_most={"max_abs": 2}))
+    board.compare(RUNGS["features"], np.zeros(2), np.array([0.0, 3.0]))
     row = board.result().stages[0].rows[0]
     assert row.metrics["max_abs"] == 3
     assert row.status is Status.FAILED
@@ -50,8 +54,9 @@ def test_a_declared_stage_without_rows_has_failed():
 
 
 def test_shapes_that_differ_fail():
-    board = fill(ladder())
-    board.add("decode", "frames", np.ones(2), np.ones(3), EXACT)
+    frames = replace(RUNGS["decode"], output="frames")
+    board = fill(ladder(frames))
+    board.compare(frames, np.ones(2), np.ones(3))
     assert board.result().blame == "decode"
     assert "shape [3] where the reference has [2]" in board.result().verdict
 
@@ -84,11 +89,89 @@ def test_non_finite_fails_whatever_the_gate():
 
 def test_unknown_stage_is_refused():
     with pytest.raises(ValueError, match="no such stages"):
-        Ladder("toy", ("taste",), {})
+        ladder(replace(RUNGS["task"], stage="taste"))
 
 
 def test_an_informing_row_does_not_turn_a_skip_green():
-    board = Ladder("toy", ("task",), {})
+    board = Ladder("toy", Declared((RUNGS["task"],)), {})
     board.add_row("task", Row("x", Status.SKIPPED, note="no transcript"))
     assert board.result().stages[-1].status is Status.SKIPPED
     assert not board.result().passed
+
+
+def rows(board: Ladder, stage: str) -> dict[str, Row]:
+    return {row.output: row for found in board.result().stages if found.name == stage for row in found.rows}
+
+
+def test_rows_say_what_is_held_against_what():
+    row = rows(fill(ladder()), "decode")["out"]
+    assert (row.producer, row.consumer) == ("decode of theirs", "decode of ours")
+
+
+def test_a_rung_that_is_not_declared_is_a_fault_of_the_program():
+    for rung in (replace(RUNGS["task"], output="more"), replace(RUNGS["task"], gate=Gate("loose"))):
+        with pytest.raises(ValueError, match="is not declared"):
+            ladder().compare(rung, np.ones(2), np.ones(2))
+        with pytest.raises(ValueError, match="is not declared"):
+            ladder().judge(rung, Counted({}))
+
+
+ENCODER = Rung("wrappers", "encoder {function}: y", "Encoder", "wrapper encoder", EXACT, ("encoder",))
+
+
+def test_a_rung_that_nothing_was_compared_for_is_shown_with_the_reason():
+    spoken = replace(ENCODER, output="speech", needs=(), only="where the corpus has a text")
+    silent = replace(ENCODER, output="silence", needs=())
+    for planned, why in (((), "nothing was compared: the bundle holds no encoder"), (("encoder",), SILENT)):
+        board = fill(ladder(ENCODER, spoken, silent, planned=planned))
+        missing = {name: row.note for name, row in rows(board, "wrappers").items() if row.status is Status.SKIPPED}
+        assert missing == {
+            "encoder FUNCTION: y": why,
+            "speech": "nothing was compared: only where the corpus has a text",
+            "silence": SILENT,
+        }
+        assert board.result().passed
+
+
+SILENT = "nothing was compared"
+
+
+def test_a_rung_that_was_skipped_or_judged_is_not_missing():
+    count = replace(ENCODER, output="count", needs=())
+    board = fill(ladder(ENCODER, count))
+    board.skip(ENCODER, "too long", function="audio_5s")
+    board.judge(count, Counted({"max_abs": 0.5}, "note", "headline"))
+    found = rows(board, "wrappers")
+    assert list(found) == ["out", "encoder audio_5s: y", "count"]
+    assert found["count"].note == "max_abs 0.5, must be <= 0; note"
+    assert found["count"].producer == "Encoder"
+    board.skip(count, "why")
+    assert rows(board, "wrappers")["count"].note == "why"
+
+
+def test_nothing_is_missing_in_a_stage_that_did_not_run():
+    board = fill(ladder(), stages=STAGES[1:])
+    board.skip(RUNGS["features"], "not here")
+    assert list(rows(board, "features")) == ["out"]
+    assert [row.note for row in rows(board, "features").values()] == ["not here"]
+
+
+def test_rungs_of_one_name_take_each_others_place():
+    board = fill(ladder(replace(RUNGS["decode"], consumer="another form", gate=None)))
+    assert [row.status for row in rows(board, "decode").values()] == [Status.PASSED]
+
+
+def test_a_rung_without_a_gate_informs():
+    free = replace(RUNGS["decode"], gate=None)
+    board = fill(ladder(free), stages=("features",))
+    board.compare(free, np.zeros(2), np.ones(2))
+    row = rows(board, "decode")["out"]
+    assert (row.status, row.gate, row.metrics["max_abs"]) == (Status.PASSED, None, 1)
+
+
+@pytest.mark.parametrize(("case", "status"), [("fp16", Status.PASSED), ("fp32", Status.FAILED)])
+def test_the_gate_is_that_of_what_runs(case, status):
+    rung = replace(RUNGS["decode"], gate={"fp16": Gate("half", {"max_abs": 1}), "fp32": EXACT})
+    board = Ladder("toy", Declared((rung,), case), {})
+    board.compare(rung, np.zeros(2), np.ones(2))
+    assert rows(board, "decode")["out"].status is status

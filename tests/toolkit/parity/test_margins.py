@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from toolkit.parity.ladder import Status
-from toolkit.parity.margins import Margins, add_margin_rows
+from toolkit.parity.ladder import Ladder, Status
+from toolkit.parity.margins import Margins, judge_margins
+from toolkit.parity.rungs import Declared, Rung
 
 CLEAR = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 1.0]])
 TIGHT = np.array([[1.0, 0.99, 0.0], [0.0, 1.0, 0.98], [1.01, 1.0, 0.0], [0.5, 0.51, 0.0]])
@@ -23,8 +24,8 @@ def counted(reference, ours):
 
 
 def test_clear_decisions_expect_no_flip_and_say_nothing():
-    row = counted(CLEAR, CLEAR + noise_of(0.01, CLEAR.shape)).row("tokens")
-    assert (row.output, row.status, row.gate, row.headline) == ("margins of tokens", Status.PASSED, None, "")
+    row = counted(CLEAR, CLEAR + noise_of(0.01, CLEAR.shape)).counted("tokens")
+    assert row.headline == ""
     assert row.metrics["decisions"] == 2
     assert row.metrics["smallest_margin"] == 7
     assert row.metrics["expected_flips"] < 1e-12
@@ -40,7 +41,7 @@ def test_a_pass_by_luck_is_visible():
     ours[2, 0] += 0.02
     ours[3, 1] += 0.02
     margins = counted(TIGHT, ours)
-    row = margins.row("tokens")
+    row = margins.counted("tokens")
     assert row.metrics["flips"] == 0
     assert row.metrics["expected_flips"] > 0.5
     assert "none seen, as in" in row.headline
@@ -54,7 +55,7 @@ def test_the_number_expected_is_what_such_noise_turns():
     margins = counted(reference, reference + noise_of(0.1 / math.sqrt(2), reference.shape))
     assert margins.noise_rms == pytest.approx(0.1, rel=0.03)
     assert margins.expected_flips == pytest.approx(margins.flips, rel=0.05)
-    assert f"{margins.flips} seen" in margins.row("tokens").headline
+    assert f"{margins.flips} seen" in margins.counted("tokens").headline
 
 
 def test_a_tie_without_noise_counts_half():
@@ -86,12 +87,12 @@ def test_what_is_not_finite_is_left_out_and_counted(value):
     broken = CLEAR.copy()
     broken[0, 0] = value
     for margins in (counted(CLEAR, broken), counted(broken, CLEAR)):
-        row = margins.row("tokens")
+        row = margins.counted("tokens")
         assert row.metrics["decisions"] == 2
         assert math.isfinite(row.metrics["expected_flips"])
         assert (margins.non_finite, len(margins.margins)) == (1, 1)
         assert "1 decisions on NaN or infinite logits are left out" in row.note
-    nothing = counted(np.full((2, 3), math.nan), CLEAR).row("tokens")
+    nothing = counted(np.full((2, 3), math.nan), CLEAR).counted("tokens")
     assert math.isnan(nothing.metrics["smallest_margin"])
 
 
@@ -109,7 +110,11 @@ def test_the_smallest_margin_over_clips_keeps_its_place():
     assert margins.where == "b, step 1"
 
 
-def test_rows_of_kinds_that_took_decisions():
-    found = []
-    add_margin_rows(lambda stage, row: found.append((stage, row.output)), {"a": counted(CLEAR, CLEAR), "b": Margins()})
-    assert found == [("decode", "margins of a")]
+def test_rows_of_kinds_that_took_decisions_inform():
+    rung = Rung("decode", "margins of {kind}", "Head", "packages in a row", None)
+    ladder = Ladder("toy", Declared((rung,)), {})
+    judge_margins(ladder, rung, counted(TIGHT, TIGHT + noise_of(0.1, TIGHT.shape)), kind="a")
+    judge_margins(ladder, rung, Margins(), kind="b")
+    (row,) = next(stage for stage in ladder.result().stages if stage.name == "decode").rows
+    assert (row.output, row.status, row.gate, row.producer) == ("margins of a", Status.PASSED, None, "Head")
+    assert row.headline.startswith("a: ")

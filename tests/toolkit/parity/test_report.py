@@ -1,23 +1,27 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
 
 from toolkit.parity.gates import Gate
-from toolkit.parity.ladder import Ladder, LadderResult, Row, Status, passed, row_from_metrics
+from toolkit.parity.ladder import Counted, Ladder, LadderResult, Row, Status, passed
 from toolkit.parity.report import json_from_results, markdown_from_results, print_results
+from toolkit.parity.rungs import Declared, Rung
 from toolkit.parity.tables import number
 
 GATE = Gate("why not", at_most={"max_abs": 0.5}, measured="0.1")
+MEL = Rung("features", "mel", "Extractor", "Mel", GATE)
+WORDS = Rung("task", "words", "Processor", "the pipeline", Gate("words"))
 
 
 def result(*, error: float = 0.0) -> LadderResult:
-    board = Ladder("toy", ("features", "task"), {"runtime": "fake"})
-    board.add("features", "mel", np.ones(3), np.ones(3) + error, GATE)
+    board = Ladder("toy", Declared((MEL, WORDS)), {"runtime": "fake"})
+    board.compare(MEL, np.ones(3), np.ones(3) + error)
     words = {"wer_percent": 2.5, "reference_wer_percent": 2.5}
-    board.add_row("task", row_from_metrics("words", words, Gate("words"), headline="WER 2.50 % ours, 2.50 % reference"))
+    board.judge(WORDS, Counted(words, headline="WER 2.50 % ours, 2.50 % reference"))
     board.add_row("device", Row("-", Status.SKIPPED, note="not here"))
     return board.result()
 
@@ -33,6 +37,7 @@ def test_plain_text_shows_numbers_gate_reason_wer_and_verdict():
     for part in (
         "max abs",
         "gate A: max_abs <= 0.5. Reason: why not. Measured when it was set: 0.1.",
+        "Mel against Extractor\n",
         "SKIP -: not here",
     ):
         assert part in text
@@ -56,11 +61,14 @@ def test_json_is_strict_and_shows_nan_and_infinity_as_null():
     assert bad["metrics"]["max_abs"] is None
     assert bad["status"] == "FAILED"
     assert good["gate"] == {"at_most": {"max_abs": 0.5}, "at_least": {}, "reason": "why not", "measured": "0.1"}
+    assert (good["producer"], good["consumer"]) == ("Extractor", "Mel")
+    assert {row["producer"] for row in value["models"][0]["stages"][3]["rows"]} == {""}
 
 
 def test_markdown_has_tables_and_escapes_pipes():
-    board = Ladder("toy", ("features",), {})
-    board.add("features", "a|b", np.ones(1), np.ones(1), GATE)
+    rung = replace(MEL, output="a|b")
+    board = Ladder("toy", Declared((rung,)), {})
+    board.compare(rung, np.ones(1), np.ones(1))
     text = markdown_from_results([board.result()])
     assert "| a\\|b | 0 |" in text
     assert "Overall: **passed**" in text
@@ -76,3 +84,13 @@ def test_numbers():
     assert [number(v) for v in (0, 3, 0.001234, 0.98765, 12.345, math.inf)] == [
         "0", "3", "0.00123", "0.98765", "12.35", "inf",
     ]  # fmt: skip
+
+
+def test_several_sides_of_a_stage_are_named_with_their_outputs():
+    length = replace(MEL, output="length", producer="Counter")
+    board = Ladder("toy", Declared((MEL, length)), {})
+    for rung in (MEL, length):
+        board.compare(rung, np.ones(2), np.ones(2))
+    for text in (printed(board.result()), markdown_from_results([board.result()])):
+        assert "Mel against Extractor: mel\n" in text
+        assert "Mel against Counter: length\n" in text

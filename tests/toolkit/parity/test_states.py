@@ -21,6 +21,8 @@ from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from toolkit.parity import engine
 from toolkit.parity.ladder import Ladder, Status
 from toolkit.parity.packages import compare_packages
+from toolkit.parity.rungs import Declared
+from toolkit.parity.shared_rungs import DEVICE
 from toolkit.runtimes.base import Component, Runtime, TensorInfo
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
@@ -85,8 +87,10 @@ def test_the_device_is_held_against_portable_from_the_same_states(calls, monkeyp
     monkeypatch.setattr(engine.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(engine, "open_runtime", lambda *_: EagerRuntime(plan(Shifted)))
     precision = dict.fromkeys(("sum", "decoder"), "fp16")
-    subject = SimpleNamespace(packages=EagerRuntime(plan()), bundle=None, model=None, plan=plan(), precision=precision)
-    ladder = Ladder("tiny", ("device",), {})
+    subject = SimpleNamespace(
+        packages=EagerRuntime(plan()), bundle=None, model=None, plan=plan(), precision=precision, compression={}
+    )
+    ladder = Ladder("tiny", Declared((DEVICE,)), {})
     engine._device(subject, ladder, calls, SimpleNamespace(decision_logits=None))
     stage = next(s for s in ladder.result().stages if s.name == "device")
     failed = [row.output for row in stage.rows if row.status is Status.FAILED]

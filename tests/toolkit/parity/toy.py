@@ -14,9 +14,10 @@ from toolkit.export.checkpoint import Checkpoint
 from toolkit.export.convert import ConvertRequest, Prepared, convert
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from toolkit.parity.flips import Flips
-from toolkit.parity.gates import Gate, chain_gate, mel_gate, wrapper_gate
-from toolkit.parity.ladder import row_from_metrics
-from toolkit.parity.margins import Margins, add_margin_rows
+from toolkit.parity.gates import Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from toolkit.parity.ladder import Counted
+from toolkit.parity.margins import Margins, judge_margins
+from toolkit.parity.rungs import Rung
 from toolkit.parity.subject import Clip, ClipStream, Subject
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
@@ -24,6 +25,14 @@ from toolkit.runtimes.portable import PortableRuntime
 WIDTH, CLASSES, FRAMES = 48, 48, 6
 UNUSED = 16  # features of a head with outliers
 ID = "parakeet-tdt"
+
+MEL = Rung("features", "mel", "the clip", "the toy's front", mel_gate(""))
+ENCODER = Rung("wrappers", "encoder: y", "Encoder", "wrapper encoder", wrapper_gate(""))
+LOGITS = Rung("decode", "teacher-forced logits", "Head", "packages in a row", chain_gates(""))
+DECISIONS = Rung("decode", "decisions", "Head", "packages in a row", decisions_gate(""))
+MARGINS = Rung("decode", "margins of classes", "Head", "packages in a row", None)
+WORDS = Rung("task", "words", "Head", "the toy", Gate("as many", {"wrong": 6}))
+RUNGS = (MEL, ENCODER, LOGITS, DECISIONS, MARGINS, WORDS)
 
 
 class Encoder(torch.nn.Module):
@@ -110,8 +119,8 @@ class Toy:
         """In place of `ModelInfo`."""
         modules = {
             "export": SimpleNamespace(plan=self.plan),
+            "rungs": SimpleNamespace(RUNGS=RUNGS),
             "reference": SimpleNamespace(
-                STAGES=("features", "wrappers", "packages", "device", "decode", "task"),
                 measure=self.measure,
                 exercise=lambda plan, bundle, runtime, clips: [self.port(runtime, self.front(c.audio)) for c in clips],
                 decision_logits=None,
@@ -127,28 +136,27 @@ class Toy:
         return np.concatenate([runtime.load("head").predict({"y": frame[None]})["logits"] for frame in frames])
 
     def measure(self, subject, ladder):
-        gate = chain_gate(subject.decodes_in, "", subject.decodes_compressed)
         flips, margins, wrong = Flips(), Margins(), 0
         for clip in subject.clips:
             x = clip.audio[: FRAMES * WIDTH].reshape(FRAMES, WIDTH)
             with torch.no_grad():
                 frames = self.encoder(torch.from_numpy(x))
                 logits = self.head(frames).numpy()
-            ladder.add("features", "mel", x, self.front(clip.audio), mel_gate(""))
+            ladder.compare(MEL, x, self.front(clip.audio))
             wrapped = subject.eager.load("encoder").predict({"x": x})["y"]
-            ladder.add("wrappers", "encoder: y", frames.numpy(), wrapped, wrapper_gate(""))
+            ladder.compare(ENCODER, frames.numpy(), wrapped)
             with ladder.attempt("decode", clip.id):
                 ours = self.port(subject.runtime, self.front(clip.audio))
-                ladder.add("decode", "teacher-forced logits", logits, ours, gate)
+                ladder.compare(LOGITS, logits, ours)
                 margins.add(clip.id, logits, ours)
                 flips.decisions += len(logits)
                 noise = float(np.abs(logits - ours).max())
                 for step in np.flatnonzero(logits.argmax(1) != ours.argmax(1)):
                     flips.add(f"{clip.id}, step {step}", logits[step], int(ours[step].argmax()), noise)
                 wrong += int((logits.argmax(1) != ours.argmax(1)).sum())
-        ladder.add_row("decode", flips.row("decisions"))
-        add_margin_rows(ladder.add_row, {"classes": margins})
-        ladder.add_row("task", row_from_metrics("words", {"wrong": wrong}, Gate("as many", {"wrong": 6})))
+        ladder.judge(DECISIONS, flips.counted())
+        judge_margins(ladder, MARGINS, margins)
+        ladder.judge(WORDS, Counted({"wrong": wrong}))
 
 
 def toy(**changes):

@@ -1,0 +1,161 @@
+"""The rungs of PocketTTS: what is held against what, within which gate, and why (docs/ladder.md)."""
+
+from dataclasses import replace
+
+from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, drift_gate, wrapper_gate
+from toolkit.parity.rungs import Rung
+from toolkit.parity.words import NORMALISER
+
+_WRAPPERS = wrapper_gate("")
+_STATEFUL = Gate(
+    "as above, but the keys and values of voice and text pass into a float16 state: they are rounded once",
+    at_most={"rel_l2": 2e-3},
+    at_least={"psnr_db": 60, "cosine": 0.9999},
+    measured="",
+)
+_CHAIN = chain_gates("")
+_PROCESSOR, _EXTRACTOR = "PocketTTSProcessor", "PocketTTSFeatureExtractor"
+_MODEL = "PocketTTSForConditionalGeneration"
+_GENERATE, _CACHE = f"{_MODEL}.generate, under our noise", f"{_MODEL}.generate's cache"
+_FLOW, _CODEC_ENCODE = f"{_MODEL}.sample_latent, under our noise", "the codec's encode"
+_CODEC_DECODE = "PocketTTSProcessor.decode"
+_PREFILL, _STEP = "wrapper backbone prefill", "wrapper backbone step, along the reference's latents"
+_STATEFUL_STEP = f"{_STEP}, with states"
+_DECODER = "wrapper codec_decoder, frame by frame"
+_CHAINED = "packages in a row on the runtime under test, along the reference's latents"
+_LOOP = "the pipeline on the runtime under test"
+_VOICE, _END = "for codecs with an encoder", "where a text was said"
+
+PAUSE = Rung(
+    "features",
+    "voice, ended on a pause",
+    _EXTRACTOR,
+    "toolkit.audio.end_on_pause",
+    Gate(
+        "float32 on both sides; a fade is counted up in another order",
+        at_most={"max_abs": 1e-6},
+        measured="max abs 6e-8",
+    ),
+)
+CHUNKS = Rung("features", "chunks of text", f"{_PROCESSOR}.split_text", "the pipeline's chunks", EXACT)
+IDS = Rung("features", "ids, voice before text", _PROCESSOR, "the pipeline's prompt", EXACT)
+FRAMES_AFTER = Rung("features", "frames after the end", _PROCESSOR, "the pipeline's prompt", EXACT)
+NOISE = Rung(
+    "features",
+    "noise, scaled by the temperature",
+    "the same numbers, scaled as generate does",
+    "the pipeline's noise",
+    Gate("the same numbers times the same root, rounded once", at_most={"max_abs": 1e-6}, measured="equal"),
+)
+
+ENCODED = Rung(
+    "wrappers",
+    "codec_encoder: latents",
+    _CODEC_ENCODE,
+    "wrapper codec_encoder",
+    _WRAPPERS,
+    ("codec_encoder",),
+    _VOICE,
+)
+KEYS = Rung("wrappers", "backbone prefill: key_out", _CACHE, _PREFILL, _WRAPPERS)
+VALUES = Rung("wrappers", "backbone prefill: value_out", _CACHE, _PREFILL, _WRAPPERS)
+HIDDEN = Rung("wrappers", "backbone step: hidden", _GENERATE, _STEP, _WRAPPERS)
+EOS_LOGIT = Rung("wrappers", "backbone step: eos_logit", _GENERATE, _STEP, _WRAPPERS)
+LATENT = Rung("wrappers", "flow, {steps} steps: latent", _FLOW, "wrapper flow", _WRAPPERS)
+VELOCITY = Rung(
+    "wrappers",
+    "flow step: velocity",
+    f"{_MODEL}.flow_head",
+    "wrapper flow, one step",
+    _WRAPPERS,
+    only="where the flow has the function step",
+)
+AUDIO = Rung("wrappers", "codec_decoder: audio", _CODEC_DECODE, _DECODER, _WRAPPERS)
+LONG_HIDDEN = Rung("wrappers", "to the cache's end, {room} frames: hidden", _GENERATE, _STEP, _WRAPPERS)
+LONG_AUDIO = Rung("wrappers", "to the cache's end, {room} frames: audio", _CODEC_DECODE, _DECODER, _WRAPPERS)
+# Of a backbone with states, by what they are in place of.
+STATEFUL = {
+    rung.output: replace(rung, consumer=_STATEFUL_STEP, gate=_STATEFUL) for rung in (HIDDEN, EOS_LOGIT, LONG_HIDDEN)
+}
+
+CLONED = Rung("decode", "cloned voice: latents", _CODEC_ENCODE, _LOOP, _CHAIN, ("codec_encoder",), _VOICE)
+CACHE_KEYS = Rung("decode", "conditioning cache: keys", _CACHE, _LOOP, _CHAIN)
+CACHE_VALUES = Rung("decode", "conditioning cache: values", _CACHE, _LOOP, _CHAIN)
+FORCED_HIDDEN = Rung("decode", "teacher-forced hidden, {steps} flow steps", _GENERATE, _CHAINED, _CHAIN)
+FORCED_EOS = Rung("decode", "teacher-forced eos_logit, {steps} flow steps", _GENERATE, _CHAINED, _CHAIN)
+FORCED_LATENTS = Rung("decode", "teacher-forced latents, {steps} flow steps", _GENERATE, _CHAINED, _CHAIN)
+PCM = Rung("decode", "PCM of the reference's latents, {steps} flow steps", _CODEC_DECODE, _CHAINED, _CHAIN)
+COUNT = Rung(
+    "decode",
+    "frames by the reference's logits",
+    f"{_MODEL}.generate",
+    "the pipeline's rule of the end, on the reference's logits",
+    EXACT,
+)
+FREE_LATENTS = Rung("decode", "free-running latents, {steps} flow steps", _GENERATE, _LOOP, drift_gate(""))
+FREE_PCM = Rung("decode", "free-running PCM, {steps} flow steps", _CODEC_DECODE, _LOOP, drift_gate(""))
+END = Rung("decode", "end of speech, {steps} flow steps", _GENERATE, _LOOP, decisions_gate(""))
+END_MARGINS = Rung("decode", "margins of the end of speech, {steps} flow steps", _GENERATE, _CHAINED, None)
+LONG_FORCED_HIDDEN = Rung(
+    "decode", "to the cache's end, {room} frames: teacher-forced hidden", _GENERATE, _CHAINED, _CHAIN
+)
+LONG_FORCED_EOS = Rung(
+    "decode", "to the cache's end, {room} frames: teacher-forced eos_logit", _GENERATE, _CHAINED, _CHAIN
+)
+LONG_PCM = Rung(
+    "decode", "to the cache's end, {room} frames: PCM of the reference's latents", _CODEC_DECODE, _CHAINED, _CHAIN
+)
+LONG_FREE = Rung("decode", "to the cache's end, {room} frames: free-running latents", _GENERATE, _LOOP, drift_gate(""))
+
+HEARD = Rung(
+    "task",
+    "what is heard, {steps} flow steps",
+    f"{_CODEC_DECODE}: log-mel and samples",
+    "the pipeline's speech, up to where noise alone parts the paths",
+    Gate("what a listener hears: spectra of the free-running speech", at_least={"log_mel_cosine": 0.99}, measured=""),
+)
+INTELLIGIBILITY = Rung(
+    "task",
+    "intelligibility, {steps} flow steps",
+    f"{_CODEC_DECODE}, transcribed by the demo recogniser",
+    "the pipeline's speech, transcribed likewise; both scored on the text",
+    Gate(f"the port may not be understood worse than its model; {NORMALISER}", at_most={"delta_points": 0.10}),
+    only="for the demo checkpoint, whose words the demo recogniser knows",
+)
+
+RUNGS = (
+    PAUSE,
+    CHUNKS,
+    IDS,
+    FRAMES_AFTER,
+    NOISE,
+    ENCODED,
+    KEYS,
+    VALUES,
+    HIDDEN,
+    EOS_LOGIT,
+    LATENT,
+    VELOCITY,
+    AUDIO,
+    LONG_HIDDEN,
+    LONG_AUDIO,
+    *STATEFUL.values(),
+    CLONED,
+    CACHE_KEYS,
+    CACHE_VALUES,
+    FORCED_HIDDEN,
+    FORCED_EOS,
+    FORCED_LATENTS,
+    PCM,
+    COUNT,
+    FREE_LATENTS,
+    FREE_PCM,
+    END,
+    END_MARGINS,
+    LONG_FORCED_HIDDEN,
+    LONG_FORCED_EOS,
+    LONG_PCM,
+    LONG_FREE,
+    HEARD,
+    INTELLIGIBILITY,
+)

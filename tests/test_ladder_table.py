@@ -1,0 +1,63 @@
+"""docs/ladder.md is what its command writes, and every model declares its rungs in full."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from models import all_models
+from tests.ladder_table import PAGE, cases, page
+from toolkit.parity.ladder import QUESTIONS
+from toolkit.parity.rungs import Rung
+from toolkit.parity.shared_rungs import SHARED
+
+MODELS = all_models()
+
+
+def rungs_of(model):
+    return MODELS[model].module("rungs")
+
+
+def constants(module):
+    """The rungs that a module names, one by one or in a mapping."""
+    for value in vars(module).values():
+        yield from (v for v in (value.values() if isinstance(value, dict) else [value]) if isinstance(v, Rung))
+
+
+def test_the_page_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: uv run python -m tests.ladder_table"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_rung_of_the_module_is_declared_in_the_ladders_order(model):
+    module = rungs_of(model)
+    assert list(module.RUNGS) == list(constants(module))
+    stages = [list(QUESTIONS).index(rung.stage) for rung in module.RUNGS]
+    assert stages == sorted(stages)
+    assert {rung.stage for rung in (*module.RUNGS, *SHARED)} == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_rung_says_what_is_held_against_what_and_why(model):
+    for rung in rungs_of(model).RUNGS:
+        assert rung.producer
+        assert rung.consumer
+        assert rung.shown
+        assert all(gate.reason for _, gate in cases(rung))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_rung_needs_is_a_component_of_the_model(model):
+    needed = {name for rung in rungs_of(model).RUNGS for name in rung.needs}
+    source = Path(find_spec(f"{MODELS[model].package}.export").origin).read_text(encoding="utf-8")
+    assert [name for name in needed if f'"{name}"' not in source] == []
+
+
+def test_the_declarations_bring_no_torch_with_them():
+    code = (
+        "import sys, models; [m.module('rungs') for m in models.all_models().values()]; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
