@@ -3,9 +3,9 @@
 from typing import Literal
 
 from pydantic import Field
-from toolkit.audio.end_on_pause import PauseParameters
 
 from models.pocket_tts.text import TextRules
+from toolkit.audio.end_on_pause import PauseParameters
 from toolkit.bundle.host import HostSchema
 
 
