@@ -1,0 +1,89 @@
+"""Faults of the host's loops."""
+
+from dataclasses import replace
+
+from models.cohere_transcribe import pipeline as cohere
+from models.cohere_transcribe.decoders import StatefulDecoder
+from models.parakeet_tdt.pipeline import Pipeline as Parakeet
+from models.qwen3_forced_aligner.pipeline import Pipeline as Aligner
+from tests.planted.features import ALIGNER, COHERE, PARAKEET
+from tests.planted.planting import Fault, patched, with_host
+from toolkit.decoding import transducer
+from toolkit.decoding.transducer import PredictionState
+
+greedy, step, encode_window = cohere.greedy, StatefulDecoder._step, Parakeet._encode_window
+prompt, start = Aligner.prompt, transducer._Network.start
+
+
+def never_a_blank(state, token_id, blank_id):
+    return PredictionState(token_id, state.hidden_after, state.cell_after)
+
+
+def state_not_moved(state, token_id, blank_id):
+    if token_id == blank_id:
+        return state
+    return PredictionState(token_id, state.hidden, state.cell)
+
+
+def state_kept(self):
+    """Utterances go on where the one before began to speak."""
+    fresh = start(self)
+    return replace(fresh, token_id=1)
+
+
+def without_the_last_frame(self, window, mel):
+    return encode_window(self, window, mel)[:-1]
+
+
+def without_a_token(host):
+    prompts = host["prompts"]
+    english = {form: ids[:-1] for form, ids in prompts["en"].items()}
+    return {"prompts": prompts | {"en": english}}
+
+
+def in_plain_words(host):
+    prompts = host["prompts"]
+    return {"prompts": prompts | {"en": dict.fromkeys(prompts["en"], prompts["en"]["plain"])}}
+
+
+def never_ending(decoder, ids, *, eos_id, **options):
+    return greedy(decoder, ids, eos_id=0, **options)
+
+
+def a_position_late(self, token, position):
+    return step(self, token, position + 1)
+
+
+def a_marker_early(self, words, audio_frames):
+    right = prompt(self, words, audio_frames)
+    return replace(right, markers=right.markers - 1)
+
+
+FAULTS = (
+    Fault(
+        "a token leaves the prediction network's state",
+        PARAKEET,
+        "decode",
+        "free-running decisions",
+        patched(transducer, "_following", state_not_moved),
+    ),
+    Fault(
+        "last encoder frame dropped",
+        PARAKEET,
+        "decode",
+        "encoder frames",
+        patched(Parakeet, "_encode_window", without_the_last_frame),
+    ),
+    Fault("prompt of plain words", COHERE, "decode", "prompt", with_host(in_plain_words)),
+    Fault("end ignored", COHERE, "decode", "free-running tokens, stateful", patched(cohere, "greedy", never_ending)),
+    Fault(
+        "position of the decoder off by one",
+        COHERE,
+        "wrappers",
+        "decoder_stateful: logits",
+        patched(StatefulDecoder, "_step", a_position_late),
+    ),
+    Fault(
+        "time markers off by one", ALIGNER, "decode", "logits, mel to head", patched(Aligner, "prompt", a_marker_early)
+    ),
+)

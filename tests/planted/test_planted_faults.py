@@ -1,0 +1,139 @@
+"""One thing is wrong at a time: compare fails and blames the right stage and, for packages, the right op."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import compare
+import milrun
+from models import find_model
+from tests.commands import command_runner
+from tests.planted.conftest import OPTIONS
+from tests.planted.packages import int8_head, with_stale_joint
+from tests.planted.planting import Site
+from tests.planted.table import BELOW_THE_GATES, FAULTS, table
+from toolkit.errors import BundleError
+from toolkit.parity.engine import open_subject, run_ladder
+from toolkit.parity.ladder import QUESTIONS, Status
+from toolkit.parity.layers import FP16_BOUNDS, localise
+from toolkit.parity.packages import record_calls
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging-accuracy.md"
+
+
+def named(fault):
+    return f"{fault.model}: {fault.name}"
+
+
+@pytest.fixture
+def site(bundles, tmp_path, monkeypatch):
+    """Model -> where a fault is planted."""
+    return lambda model: Site(bundles(model), tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def subject(clips):
+    """What is compared, by bundle and number of clips."""
+
+    def make(bundle, count=1):
+        model = find_model(bundle.manifest.model)
+        return open_subject(model, bundle, "portable", clips(model.id)[:count], {})
+
+    return make
+
+
+def op_blamed(subject, component):
+    """What the comparison op by op says of the first call of a component."""
+    clips = list(subject.clips)
+    calls = record_calls(subject.plan, subject.bundle, subject.model, clips)
+    call = next(c for c in calls if c.component == component)
+    model = milrun.load(*subject.bundle.locate(component, call.function))
+    return localise(subject.plan.component(component), call.function, model, call, FP16_BOUNDS).fault
+
+
+def assert_blamed(blamed, op):
+    kind = blamed.missing.kind if blamed.missing else blamed.op.type
+    assert (kind, blamed.eager.module) == (op.type, op.module), blamed
+    assert blamed.cause == "program"
+
+
+@pytest.mark.parametrize("model", OPTIONS)
+def test_without_a_fault_all_is_well(site, subject, model):
+    result = run_ladder(subject(site(model).bundle, 2), {})
+    assert result.passed, result.verdict
+    assert {s.name for s in result.stages if s.status is Status.SKIPPED} == {"device"}
+
+
+def test_a_sound_int8_head_is_well(site, subject):
+    result = run_ladder(subject(int8_head(site("parakeet-tdt"))), {})
+    assert result.passed, result.verdict
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=named)
+def test_a_fault_is_blamed(site, subject, fault):
+    bundle = fault.plant(site(fault.model))
+    result = run_ladder(subject(bundle, fault.clips), {})
+    assert result.blame == fault.stage, result.verdict
+    assert f"'{fault.stage}' ({fault.where}" in result.verdict
+    if fault.op:
+        assert_blamed(op_blamed(subject(bundle), fault.where.split(":")[0].split()[0]), fault.op)
+
+
+@pytest.mark.parametrize("fault", BELOW_THE_GATES, ids=named)
+def test_a_fault_below_the_gates_is_found_op_by_op(site, subject, fault):
+    assert_blamed(op_blamed(subject(fault.plant(site(fault.model))), fault.where), fault.op)
+
+
+def test_every_stage_and_model_has_faults_and_every_fault_is_run_once():
+    (marked,) = (mark for mark in test_a_fault_is_blamed.pytestmark if mark.name == "parametrize")
+    assert marked.args[1] is FAULTS
+    assert len({named(fault) for fault in (*FAULTS, *BELOW_THE_GATES)}) == len(FAULTS) + len(BELOW_THE_GATES)
+    assert {fault.model for fault in FAULTS} == set(OPTIONS)
+    assert {fault.stage for fault in FAULTS} == QUESTIONS.keys() - {"device"}  # its two sides are two machines
+    assert all((fault.op is not None) == (fault.stage == "packages") for fault in FAULTS)
+
+
+def test_the_documentation_has_the_table():
+    assert table() in DOCS.read_text(encoding="utf-8"), "put in what `python -m tests.planted.table` prints"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command; (exit code, stdout, stderr)."""
+    return command_runner(compare, monkeypatch, capsys)
+
+
+def test_the_command_fails_and_blames_packages(run, site):
+    fault = next(f for f in FAULTS if f.name == "joint of another checkpoint")
+    code, out, _ = run("--bundle", fault.plant(site(fault.model)).path, "--num-files", 1)
+    assert code == 1
+    last = out.rstrip().splitlines()[-1]
+    assert last.startswith("parakeet-tdt: FAILED, the first stage to blame is 'packages' (joint: token_logits"), out
+
+
+def test_the_command_fails_and_blames_the_host(run, bundles, tmp_path):
+    folder = shutil.copytree(bundles("parakeet-tdt").path, tmp_path / "bundle")
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["host"]["frame_s"] /= 2
+    file.write_text(json.dumps(manifest))
+    code, out, _ = run("--bundle", folder, "--num-files", 1)
+    assert code == 1
+    last = out.rstrip().splitlines()[-1]
+    assert last.startswith("parakeet-tdt: FAILED, the first stage to blame is 'task' (word boundaries"), out
+
+
+def test_a_stale_package_is_refused_before_anything_runs(run, site, monkeypatch):
+    def never(*arguments, **settings):
+        raise AssertionError("something ran")
+
+    monkeypatch.setattr("toolkit.parity.engine.open_subject", never)
+    folder = with_stale_joint(site("parakeet-tdt"))
+    code, out, err = run("--bundle", folder, "--num-files", 1)
+    assert (code, out, err.count("\n")) == (BundleError.exit_code, "", 1)
+    assert "joint.mlpackage has changed" in err
+    rebuild = f"--precision fp16 --target iOS18 --audio-seconds 4 --output {folder} --force`."
+    assert err.rstrip().endswith(rebuild)
+    assert "`convert parakeet-tdt --checkpoint demo" in err
