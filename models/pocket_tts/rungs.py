@@ -6,14 +6,14 @@ from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, drift
 from toolkit.parity.rungs import Rung
 from toolkit.parity.words import NORMALISER
 
-_WRAPPERS = wrapper_gate("")
+_WRAPPERS = wrapper_gate("PSNR 137 dB, rel. L2 4.7e-7 on a demo clip")
 _STATEFUL = Gate(
     "as above, but the keys and values of voice and text pass into a float16 state: they are rounded once",
     at_most={"rel_l2": 2e-3},
     at_least={"psnr_db": 60, "cosine": 0.9999},
-    measured="",
+    measured="PSNR 92 dB, rel. L2 1.0e-4 on a demo clip",
 )
-_CHAIN = chain_gates("")
+_CHAIN = chain_gates("rel. L2 6.8e-4 on three texts, version 0 of the demo")
 _PROCESSOR, _EXTRACTOR = "PocketTTSProcessor", "PocketTTSFeatureExtractor"
 _MODEL = "PocketTTSForConditionalGeneration"
 _GENERATE, _CACHE = f"{_MODEL}.generate, under our noise", f"{_MODEL}.generate's cache"
@@ -94,7 +94,13 @@ COUNT = Rung(
 )
 FREE_LATENTS = Rung("decode", "free-running latents, {steps} flow steps", _GENERATE, _LOOP, drift_gate(""))
 FREE_PCM = Rung("decode", "free-running PCM, {steps} flow steps", _CODEC_DECODE, _LOOP, drift_gate(""))
-END = Rung("decode", "end of speech, {steps} flow steps", _GENERATE, _LOOP, decisions_gate(""))
+END = Rung(
+    "decode",
+    "end of speech, {steps} flow steps",
+    _GENERATE,
+    _LOOP,
+    decisions_gate("0, no flip in 55 decisions of the wrappers on a demo clip"),
+)
 END_MARGINS = Rung("decode", "margins of the end of speech, {steps} flow steps", _GENERATE, _CHAINED, None)
 LONG_FORCED_HIDDEN = Rung(
     "decode", "to the cache's end, {room} frames: teacher-forced hidden", _GENERATE, _CHAINED, _CHAIN
@@ -112,14 +118,22 @@ HEARD = Rung(
     "what is heard, {steps} flow steps",
     f"{_CODEC_DECODE}: log-mel and samples",
     "the pipeline's speech, up to where noise alone parts the paths",
-    Gate("what a listener hears: spectra of the free-running speech", at_least={"log_mel_cosine": 0.99}, measured=""),
+    Gate(
+        "what a listener hears: spectra of the free-running speech",
+        at_least={"log_mel_cosine": 0.99},
+        measured="1.00000 with the wrappers on a demo clip",
+    ),
 )
 INTELLIGIBILITY = Rung(
     "task",
     "intelligibility, {steps} flow steps",
     f"{_CODEC_DECODE}, transcribed by the demo recogniser",
     "the pipeline's speech, transcribed likewise; both scored on the text",
-    Gate(f"the port may not be understood worse than its model; {NORMALISER}", at_most={"delta_points": 0.10}),
+    Gate(
+        f"the port may not be understood worse than its model; {NORMALISER}",
+        at_most={"delta_points": 0.10},
+        measured="0 points with the wrappers on a demo clip",
+    ),
     only="for the demo checkpoint, whose words the demo recogniser knows",
 )
 

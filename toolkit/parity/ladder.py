@@ -54,6 +54,7 @@ class Row:
         headline: a line for the summary under the table, e.g. the word error rates.
         producer: what made the reference value; empty where the row holds nothing against anything.
         consumer: what of ours was held against it.
+        rung: as docs/ladder.md names it; likewise empty.
     """
 
     output: str
@@ -64,6 +65,7 @@ class Row:
     headline: str = ""
     producer: str = ""
     consumer: str = ""
+    rung: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ class Ladder:
 
 
 def _of(rung: Rung, row: Row) -> Row:
-    return replace(row, producer=rung.producer, consumer=rung.consumer)
+    return replace(row, producer=rung.producer, consumer=rung.consumer, rung=rung.shown)
 
 
 def passed(results: Sequence[LadderResult]) -> bool:

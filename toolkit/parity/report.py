@@ -7,13 +7,13 @@ JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is n
      "models": [{"model", "about": {name: text}, "passed": bool, "blame": stage or null, "verdict": text,
        "stages": [{"stage", "question", "status": "passed" | "FAILED" | "SKIP",
          "rows": [{"output", "status", "metrics": {name: number or null}, "note", "headline",
-                   "producer", "consumer",
+                   "rung", "producer", "consumer",
                    "gate": {"at_most": {metric: limit}, "at_least": {metric: limit}, "reason", "measured"}
                            or null}]}],
        "tables": [TABLE], "facts": [TABLE], "walk": WALK or null}]}
 
-`producer` made the reference value and `consumer` is what of ours was held against it (docs/ladder.md); both are empty
-where a row holds nothing against anything.
+`producer` made the reference value, `consumer` is what of ours was held against it, `rung` the row's name in
+docs/ladder.md; all are empty where a row holds nothing against anything.
 
 TABLE is {"title", "stage": stage or "", "headers": [text], "rows": [[text or number or null]], "notes": [text]};
 `facts` are those of the bundle and of this run.
@@ -219,6 +219,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "metrics": _finite(row.metrics),
         "note": row.note,
         "headline": row.headline,
+        "rung": row.rung,
         "producer": row.producer,
         "consumer": row.consumer,
         "gate": gate,

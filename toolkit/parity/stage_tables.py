@@ -36,14 +36,14 @@ def gate_lines(stage: StageResult) -> list[str]:
 
 
 def side_lines(stage: StageResult) -> list[str]:
-    """`CONSUMER against PRODUCER: outputs`, one a pair of them; the outputs are left out where there is one pair."""
-    pairs: dict[str, list[str]] = {}
+    """`CONSUMER against PRODUCER: rungs`, one a pair of them; the rungs are left out where there is one pair."""
+    pairs: dict[str, dict[str, None]] = {}
     for row in stage.rows:
         if row.producer:
-            pairs.setdefault(f"{row.consumer} against {row.producer}", []).append(row.output)
+            pairs.setdefault(f"{row.consumer} against {row.producer}", {})[row.rung] = None
     if len(pairs) == 1:
         return list(pairs)
-    return [f"{pair}: {'; '.join(outputs)}" for pair, outputs in pairs.items()]
+    return [f"{pair}: {'; '.join(rungs)}" for pair, rungs in pairs.items()]
 
 
 def noted_rows(stage: StageResult) -> list[Row]:

@@ -61,7 +61,7 @@ def test_json_is_strict_and_shows_nan_and_infinity_as_null():
     assert bad["metrics"]["max_abs"] is None
     assert bad["status"] == "FAILED"
     assert good["gate"] == {"at_most": {"max_abs": 0.5}, "at_least": {}, "reason": "why not", "measured": "0.1"}
-    assert (good["producer"], good["consumer"]) == ("Extractor", "Mel")
+    assert (good["rung"], good["producer"], good["consumer"]) == ("mel", "Extractor", "Mel")
     assert {row["producer"] for row in value["models"][0]["stages"][3]["rows"]} == {""}
 
 
@@ -86,11 +86,12 @@ def test_numbers():
     ]  # fmt: skip
 
 
-def test_several_sides_of_a_stage_are_named_with_their_outputs():
-    length = replace(MEL, output="length", producer="Counter")
+def test_several_sides_of_a_stage_are_named_with_their_rungs():
+    length = replace(MEL, output="length, {form}", producer="Counter")
     board = Ladder("toy", Declared((MEL, length)), {})
-    for rung in (MEL, length):
-        board.compare(rung, np.ones(2), np.ones(2))
+    board.compare(MEL, np.ones(2), np.ones(2))
+    for form in ("split", "fused"):
+        board.compare(length, np.ones(2), np.ones(2), form=form)
     for text in (printed(board.result()), markdown_from_results([board.result()])):
         assert "Mel against Extractor: mel\n" in text
-        assert "Mel against Counter: length\n" in text
+        assert "Mel against Counter: length, FORM\n" in text
