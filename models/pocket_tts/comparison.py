@@ -31,6 +31,7 @@ from toolkit.parity.words import NORMALISER, word_error_percent
 from toolkit.runtimes.base import Runtime
 
 NEVER = float("inf")  # a threshold that no logit passes
+CONTROLS = 3  # runs of the reference under noise: how far one moves is chance
 
 
 @dataclass
@@ -147,7 +148,12 @@ class Comparison:
         split, chunks = way.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
         same = np.array([theirs == ours for theirs, ours in zip_longest(chunks, split)])
         self._ladder.compare(rungs.CHUNKS, np.ones_like(same), same)
-        for number, prompt in enumerate(way.pipeline.chunks(clip.text)):
+        try:
+            prompts = way.pipeline.chunks(clip.text)
+        except ToolkitError as error:
+            self._skip("decode", clip.id, error.message)
+            return
+        for number, prompt in enumerate(prompts):
             self._features(prompt, voice)
             run = self._reference.run(prompt.chunk, voice, way.pipeline.noise(number), flow_steps=way.steps)
             unit = gaussian_noise(way.pipeline.seed, number, run.noise.shape[1], 1.0)
@@ -213,16 +219,7 @@ class Comparison:
         count = sum(1 for _ in islice(replayed, len(run.latents) + 1))
         compare(rungs.COUNT, np.array([len(run.latents)]), np.array([count]))
         spoken = list(pipeline.frames(prompt, pipeline.noise(number)))
-        control = self._reference.run(
-            prompt.chunk,
-            pipeline.voice,
-            iter(run.noise),
-            flow_steps=way.steps,
-            eos_threshold=NEVER,
-            most_frames=len(run.latents),
-            nudge=_rms(np.stack(latents) - run.latents),
-        )
-        parted = together(run.latents, control.latents)
+        control, parted = self._control(way, prompt, run, np.stack(latents))
         noise = float(np.abs(logits - run.eos_logits).max())
         self._same_end(way, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
         free = np.stack([frame.latent for frame in spoken])
@@ -249,6 +246,27 @@ class Comparison:
                 way.ends.notes.append(f"{note}, whose own path parts at frame {parted} under noise of this size")
             else:
                 way.ends.add_unexplained(note)
+
+    def _control(self, way: _Way, prompt: Prompt, run: ReferenceRun, forced: np.ndarray) -> tuple[ReferenceRun, int]:
+        """The reference under noise of the size of the teacher-forced error: the one of several runs that moved most,
+        and the frames before the first of them parts from the reference."""
+        error = _rms(forced - run.latents)
+        controls = [
+            self._reference.run(
+                prompt.chunk,
+                way.pipeline.voice,
+                iter(run.noise),
+                flow_steps=way.steps,
+                eos_threshold=NEVER,
+                most_frames=len(run.latents),
+                nudge=error,
+                nudge_seed=seed,
+            )
+            for seed in range(CONTROLS)
+        ]
+        parted = min(together(run.latents, control.latents) for control in controls)
+        moved = [_rms((control.latents - run.latents)[: max(parted, 1)]) for control in controls]
+        return controls[int(np.argmax(moved))], parted
 
     def _drift(
         self, way: _Way, run: ReferenceRun, control: ReferenceRun, latents: np.ndarray, count: int, noise: float
@@ -302,18 +320,10 @@ class Comparison:
         compare(rungs.LONG_FORCED_EOS, run.eos_logits, logits, room=room)
         compare(rungs.LONG_PCM, run.audio, self._decoded(way.pipeline, run.latents), room=room)
         latents = [way.pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
-        control = self._reference.run(
-            prompt.chunk,
-            voice,
-            iter(noise),
-            flow_steps=way.steps,
-            eos_threshold=NEVER,
-            most_frames=room,
-            nudge=_rms(np.stack(latents) - run.latents),
-        )
+        control, count = self._control(way, prompt, run, np.stack(latents))
         speech = Speech(way.pipeline.backbone.start(cache), way.pipeline.flow)
         spoken = np.stack([frame.latent for frame in frames(speech, iter(noise), StopRule(NEVER, 0, 0, room))])
-        count, drift = together(run.latents, control.latents), Drift()
+        drift = Drift()
         drift.add(run.latents[:count], control.latents[:count], spoken[:count], room)
         self._ladder.judge(rungs.LONG_FREE, drift.counted(), room=room)
 

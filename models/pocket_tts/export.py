@@ -161,7 +161,7 @@ class _Parts:
         """One latent to the samples of its frame, streamed."""
         decoder = CodecDecoder(self._codec)
         latents = Tensor("latents", (1, 1, self._latent), "float32", "one latent, in the codec's space")
-        audio = Tensor("audio", (1, self._codec.config.frame_size), "float32", "samples, in -1..1")
+        audio = Tensor("audio", (1, self._codec.config.frame_size), "float32", "samples, in -1..1", piece=True)
         states_in, states_out = self._streamed(decoder)
         positions = self._positions(self._codec.config.latent_stride)
         functions = (FunctionSpec("main", (latents, *positions, *states_in), (audio, *states_out)),)

@@ -118,6 +118,7 @@ class Reference:
         eos_threshold: float | None = None,
         most_frames: int | None = None,
         nudge: float = 0.0,
+        nudge_seed: int = 0,
     ) -> ReferenceRun:
         """Say one chunk of text.
 
@@ -129,10 +130,11 @@ class Reference:
             eos_threshold: logit that ends the text; the checkpoint's own when left out.
             most_frames: the class's own budget when left out.
             nudge: deviation of noise that is added to each latent once it is sampled.
+            nudge_seed: of that noise.
         """
         inputs = self.inputs(text, voice)
         inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
-        with self._given(noise, nudge) as seen:
+        with self._given(noise, nudge, nudge_seed) as seen:
             generated = self.model.generate(
                 **inputs,
                 do_sample=False,  # the noise is ours, scaled already
@@ -194,10 +196,10 @@ class Reference:
 
     @contextmanager
     def _given(
-        self, noise: Iterator[np.ndarray], nudge: float
+        self, noise: Iterator[np.ndarray], nudge: float, nudge_seed: int
     ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Let `generate` sample under our noise; yields what it saw: (condition, noise, latent) a frame."""
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(nudge_seed)
         seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         sample = type(self.model).sample_latent
 

@@ -20,6 +20,8 @@ class Tensor:
         dtype: `float32` or `int32`; `float16` for states.
         meaning: what it holds, with its unit; becomes the description in the package.
         example: value for tracing; random (floats) or ones (ints) when left out.
+        piece: of a stream, such as a frame of audio: a silent one has no scale of its own, so that parity is measured
+            over all pieces together.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Tensor:
     dtype: Literal["float32", "float16", "int32"]
     meaning: str
     example: np.ndarray | None = None
+    piece: bool = False
 
     def entry(self) -> TensorEntry:
         """The manifest's form."""

@@ -94,7 +94,7 @@ def chain_gates(measured: str, **compressed: str) -> Mapping[str, Gate]:
     """
     gates = {
         "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
-        "fp16": Gate("float16 packages in a row: mel to logits", {"rel_l2": 0.03}, {"psnr_db": 35}, measured),
+        "fp16": Gate("float16 packages in a row: errors add up", {"rel_l2": 0.03}, {"psnr_db": 35}, measured),
         "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.05}, {"psnr_db": 30}),
         "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.25}, {"psnr_db": 18}),
     }

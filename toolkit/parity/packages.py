@@ -241,13 +241,17 @@ class _Replay:
             return replace(blank, fault=f"the package has no output '{name}'")
         pairs = [(call.outputs[name], values[name]) for call, values in zip(calls, outputs, strict=True)]
         try:
-            metrics = _measure(pairs)
+            metrics = _measure(pairs, pooled=self._is_piece(blank))
         except NotComparableError as error:
             return replace(blank, fault=str(error))
         if not metrics.integer:
             return replace(blank, metrics=metrics)
         near_ties = sum(self._near_ties(call, name, b != a) for call, (a, b) in zip(calls, pairs, strict=True))
         return replace(blank, metrics=metrics, near_ties=near_ties)
+
+    def _is_piece(self, blank: OutputParity) -> bool:
+        declared = self.plan.component(blank.component).function(blank.function)
+        return next(output.piece for output in declared.outputs if output.name == blank.output)
 
     def _near_ties(self, call: Call, output: str, flipped: np.ndarray) -> int:
         """How many of a call's flipped decisions are near ties."""
@@ -279,7 +283,8 @@ def _state(blank: OutputParity, calls: Sequence[Call], replayed: Sequence[Call])
     return replace(blank, metrics=_measure(pairs))
 
 
-def _measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Metrics:
-    if pairs and pairs[0][0].size <= _POOLED_ELEMENTS and all(a.shape == b.shape for a, b in pairs):
+def _measure(pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, pooled: bool = False) -> Metrics:
+    pooled = pooled or bool(pairs and pairs[0][0].size <= _POOLED_ELEMENTS)
+    if pairs and pooled and all(a.shape == b.shape for a, b in pairs):
         pairs = [(np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs]))]
     return worst([compare_arrays(reference, candidate) for reference, candidate in pairs])

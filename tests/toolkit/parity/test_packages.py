@@ -1,6 +1,7 @@
 """The packages stage on fakes: a joint with logits, and a decision component that takes their argmax."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,9 +76,9 @@ def record(*inputs):
     return calls
 
 
-def compare(runtime, calls, precision=FP16, hook=logits_of) -> dict[str, OutputParity]:
+def compare(runtime, calls, precision=FP16, hook=logits_of, plan=PLAN) -> dict[str, OutputParity]:
     eager = FakeRuntime(shape=runtime.shape)
-    return {p.component: p for p in compare_packages(PLAN, calls, runtime, eager, precision, hook)}
+    return {p.component: p for p in compare_packages(plan, calls, runtime, eager, precision, hook)}
 
 
 CLEAR, TIE = [0.0, 1.0, 9.0], [0.0, 9.0, 9.0005]
@@ -94,6 +95,16 @@ def test_equal_packages_pass():
 def test_worst_call_counts():
     calls = record(CLEAR, [0.0, 0.001, 0.0])
     assert compare(FakeRuntime(0.001), calls)["joint"].metrics.rel_l2 == pytest.approx(3**0.5, rel=1e-3)
+
+
+def test_pieces_of_a_stream_are_judged_together_so_that_a_silent_one_may_be_noisy():
+    joint, decision = PLAN.components
+    pieces = replace(joint.functions[0], outputs=(replace(joint.functions[0].outputs[0], piece=True),))
+    streamed = replace(PLAN, components=(replace(joint, functions=(pieces,)), decision))
+    calls = record([3, 1, -2], [0.01, 0, 0])  # speech, then silence
+    assert compare(FakeRuntime(0.002), calls)["joint"].row().status is Status.FAILED
+    assert compare(FakeRuntime(0.002), calls, plan=streamed)["joint"].row().status is Status.PASSED
+    assert compare(FakeRuntime(0.2), calls, plan=streamed)["joint"].row().status is Status.FAILED
 
 
 def test_damaged_package_fails():
