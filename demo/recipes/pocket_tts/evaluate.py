@@ -159,13 +159,14 @@ def main() -> None:
     model, processor = models.load(options.checkpoint)
     hear = Recogniser(options.recogniser)
     scores = {}
-    for name in VOICES:
+    shipped = [name for name in VOICES if (options.checkpoint / "voices" / f"{name}.safetensors").exists()]
+    for name in shipped:
         voice = load_file(options.checkpoint / "voices" / f"{name}.safetensors")["audio_prompt_latents"]
         for kind, label in (("held", "held-out texts"), ("long", "held-out texts, joined")):
             clips = bank.load(options.voices / f"{name}_{kind}.npz")[: options.most]
             scores[f"{name}, {label}"] = facts = measured(model, processor, hear, clips, voice, range(options.seeds))
             print(name, label, facts, flush=True)
-    facts = {"speech": scores, "voices": {name: asdict(voice) for name, voice in VOICES.items()}}
+    facts = {"speech": scores, "voices": {name: asdict(VOICES[name]) for name in shipped}}
     facts |= {"note": options.note} if options.note else {}
     facts["generation"] = {
         key: getattr(model.generation_config, key)

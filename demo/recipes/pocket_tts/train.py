@@ -146,7 +146,7 @@ def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     codec = PocketTTSAudioTokenizerModel.from_pretrained(options.codec).eval()
     processor = models.make_processor(codec)
-    clips = {name: bank.load(options.voices / f"{name}_train.npz") for name in VOICES}
+    clips = {name: bank.load(options.voices / f"{name}_train.npz") for name in options.speakers}
     source = Source(processor, clips, options.seed)
     voices = {name: shipped_prompt(processor, own) for name, own in clips.items()}
     network = models.make_model()
@@ -185,6 +185,7 @@ def write_facts(options: argparse.Namespace, step: int, minutes: float) -> None:
     """Write how the training went so far."""
     facts = {"steps": step, "utterances": step * BATCH, "minutes": round(minutes, 1), "seed": options.seed}
     facts |= {"peak_learning_rate": options.rate, "disturbance": options.disturbance, "guidance": options.guidance}
+    facts["speakers"] = options.speakers
     if options.start:
         facts["started_from"] = json.loads((options.start / "training.json").read_text())["model"]
     codec = json.loads((options.codec / "training.json").read_text())
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--voices", type=Path, required=True, help="folder that voices.py wrote")
     parser.add_argument("--codec", type=Path, required=True, help="folder that codec.py wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint to write")
+    parser.add_argument("--speakers", nargs="+", choices=list(VOICES), default=[next(iter(VOICES))])
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
