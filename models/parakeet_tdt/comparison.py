@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.parakeet_tdt import rungs
-from models.parakeet_tdt.pipeline import Features, Pipeline
+from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Features, Pipeline
 from models.parakeet_tdt.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.decoding.transducer import Emission
@@ -24,6 +24,7 @@ _MARGINS = {
     "blank or token": rungs.BLANK_MARGINS,
     "durations": rungs.DURATION_MARGINS,
 }
+_TIME_ROUNDING_S = 1e-3
 
 
 @dataclass
@@ -35,6 +36,8 @@ class _Texts:
     ours: list[str] = field(default_factory=list)
     reference_words: list[tuple[Word, ...]] = field(default_factory=list)
     our_words: list[tuple[Word, ...]] = field(default_factory=list)
+    same_tokens: int = 0
+    differing: list[str] = field(default_factory=list)  # clips of the same tokens
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Comparison:
     def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
         self._subject, self._ladder, self._reference = subject, ladder, reference
         self._pipeline = Pipeline(subject.bundle, subject.runtime)
+        whole = subject.bundle.with_components(c.name for c in subject.plan.components)
+        self._loops = {form: Pipeline(whole, subject.eager, step=form) for form in STEP_COMPONENTS}
         self._forced, self._free, self._texts = Flips(), Flips(), _Texts()
         self._margins = {kind: Margins() for kind in _MARGINS}
         self._too_long: list[str] = []
@@ -80,6 +85,8 @@ class Comparison:
         mels = (mel[: run.length].T for mel in (run.mel, features["mel"]))
         hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
         self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
+        with self._ladder.attempt("decode", f"{clip.id}, loop"):
+            self._own_loop(run)
         emissions: list[Emission] | None = None
         with self._ladder.attempt("decode", clip.id):
             emissions = self._decode(clip, features, run)
@@ -124,6 +131,22 @@ class Comparison:
         compare(rungs.TOKEN_ID, run.token_logits.argmax(1), ours["token_id"], component=name)
         compare(rungs.DURATION, run.duration_logits.argmax(1), ours["duration"], component=name)
         compare(rungs.TOKEN_PROBABILITY, probability, ours["token_probability"], component=name)
+
+    def _own_loop(self, run: ReferenceRun) -> None:
+        """The host's loop where no rounding can hide a state that is kept, or moved, at the wrong step.
+
+        Probabilities show what decisions far from a tie do not. The first clips are enough.
+        """
+        for form, pipeline in self._loops.items() if self._subject.clips.count <= CLIPS_EXERCISED else ():
+            steps = pipeline.decode(run.frames)
+            count = len(run.tokens) if run.finished else min(len(run.tokens), len(steps))
+            theirs = np.stack([run.tokens[:count], run.durations[:count]])
+            ours = np.array([[e.token_id, e.duration] for e in steps[: None if run.finished else count]]).T
+            self._ladder.compare(rungs.LOOP_DECISIONS, theirs, ours, form=form)
+            probability = np.array([e.probability for e in steps[: ours.shape[1]]])
+            self._ladder.compare(
+                rungs.LOOP_PROBABILITY, softmax(run.token_logits).max(1)[:count], probability, form=form
+            )
 
     def _decode(self, clip: Clip, features: Features, run: ReferenceRun) -> list[Emission]:
         frames = self._pipeline.encode(features["mel"], features["length"])
@@ -201,6 +224,10 @@ class Comparison:
         self._texts.ours.append(transcript.text)
         self._texts.reference_words.append(run.words)
         self._texts.our_words.append(transcript.words)
+        if [(e.token_id, e.duration) for e in emissions] == list(zip(run.tokens, run.durations, strict=True)):
+            self._texts.same_tokens += 1
+            if transcript.text != run.text or not _same_words(run.words, transcript.words):
+                self._texts.differing.append(clip.id)
         self._ladder.exhibit("task", "word boundaries", Timeline.of(run.words, transcript.words, clip.words), clip.id)
 
     def _finish_task(self) -> None:
@@ -213,6 +240,14 @@ class Comparison:
         headline = f"WER {ours:.2f} % ours, {theirs:.2f} % reference, over {len(texts.truth)} clips ({NORMALISER})"
         self._ladder.judge(rungs.WORDS, Counted(metrics, headline=headline))
         self._finish_boundaries()
+        self._finish_same_tokens()
+
+    def _finish_same_tokens(self) -> None:
+        texts = self._texts
+        if not texts.same_tokens:
+            return self._ladder.skip(rungs.SAME_TOKENS, "no clip whose tokens and durations are the reference's")
+        metrics = {"clips": texts.same_tokens, "differing": len(texts.differing)}
+        return self._ladder.judge(rungs.SAME_TOKENS, Counted(metrics, note=", ".join(texts.differing[:5])))
 
     def _finish_boundaries(self) -> None:
         pairs = zip(self._texts.reference_words, self._texts.our_words, strict=True)
@@ -224,6 +259,13 @@ class Comparison:
         metrics = {"boundaries": len(joined.shifts_s), "mean_shift_ms": joined.mean_ms, "share_within_bin": share}
         headline = f"word boundaries {joined.mean_ms:.1f} ms from the reference's, {100 * share:.1f} % within one frame"
         return self._ladder.judge(rungs.BOUNDARIES, Counted(metrics, headline=headline))
+
+
+def _same_words(theirs: tuple[Word, ...], ours: tuple[Word, ...]) -> bool:
+    if [word.text for word in theirs] != [word.text for word in ours]:
+        return False
+    times = ([t for word in words for t in (word.start_s, word.end_s)] for words in (theirs, ours))
+    return bool(np.allclose(*times, rtol=0, atol=_TIME_ROUNDING_S))
 
 
 def _predictions(runtime: Runtime, spoken: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ class Reference:
         mel, length = self.features(audio)
         frames = self.encode(mel, length)
         sequences, durations = self._generate(mel, length)
-        text, words = self._decode(sequences, durations)
+        text, words = self._decode(sequences[:, 1:], durations[:, 1:])
         tokens, steps = sequences[0, 1:].numpy(), durations[0, 1:].numpy()  # the start symbol is no step
         positions = np.cumsum(steps) - steps
         is_token = tokens != self.config.blank_token_id

@@ -14,6 +14,7 @@ _PREDICTION, _JOINT = "ParakeetForTDT.decoder", "ParakeetForTDT.joint"
 _ARGMAX = "ParakeetForTDT.joint, argmax and softmax of its logits"
 _GENERATE, _LOOP = "ParakeetForTDT.generate", "the pipeline on the runtime under test"
 _CHAINED = "packages in a row on the runtime under test, along the reference's path"
+_OWN_LOOP = "the pipeline's loop on the eager wrappers"
 _SPLIT = ("prediction", "joint")  # without them no noise of the logits is known
 
 MEL = Rung(
@@ -50,6 +51,8 @@ FREE = Rung(
     decisions_gate("0, no flip in 96 decisions on 2 demo clips"),
     only="for clips that one window holds",
 )
+LOOP_DECISIONS = Rung("decode", "loop on the reference's frames, {form}: decisions", _GENERATE, _OWN_LOOP, EXACT)
+LOOP_PROBABILITY = Rung("decode", "loop on the reference's frames, {form}: probability", _ARGMAX, _OWN_LOOP, _WRAPPERS)
 TOKEN_MARGINS = Rung("decode", "margins of tokens", _JOINT, _CHAINED, None, _SPLIT)
 BLANK_MARGINS = Rung("decode", "margins of blank or token", _JOINT, _CHAINED, None, _SPLIT)
 DURATION_MARGINS = Rung("decode", "margins of durations", _JOINT, _CHAINED, None, _SPLIT)
@@ -72,6 +75,14 @@ BOUNDARIES = Rung(
     "the pipeline's transcript",
     Gate("a bin is one encoder frame", at_least={"share_within_bin": 0.99}, measured="1 on the demo clips"),
 )
+SAME_TOKENS = Rung(
+    "task",
+    "text, words and times of the reference's own tokens",
+    "ParakeetProcessor.decode",
+    "the pipeline's transcript",
+    Gate("the same tokens and durations are the same text", at_most={"differing": 0}, measured="0 of 2 demo clips"),
+    only="for clips whose tokens and durations are the reference's",
+)
 
 RUNGS = (
     MEL,
@@ -88,9 +99,12 @@ RUNGS = (
     FORCED_LOGITS,
     FORCED,
     FREE,
+    LOOP_DECISIONS,
+    LOOP_PROBABILITY,
     TOKEN_MARGINS,
     BLANK_MARGINS,
     DURATION_MARGINS,
     WORDS,
     BOUNDARIES,
+    SAME_TOKENS,
 )

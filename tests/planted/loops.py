@@ -61,11 +61,25 @@ def a_marker_early(self, words, audio_frames):
 
 FAULTS = (
     Fault(
+        "a blank moves the prediction network's state",
+        PARAKEET,
+        "decode",
+        "loop on the reference's frames, fused: ",
+        patched(transducer, "_following", never_a_blank),
+    ),
+    Fault(
         "a token leaves the prediction network's state",
         PARAKEET,
         "decode",
-        "free-running decisions",
+        "loop on the reference's frames, fused: decisions",
         patched(transducer, "_following", state_not_moved),
+    ),
+    Fault(
+        "wrong start token",
+        PARAKEET,
+        "decode",
+        "loop on the reference's frames, fused: ",
+        with_host(lambda host: {"start_id": 1}),
     ),
     Fault(
         "last encoder frame dropped",
@@ -74,6 +88,7 @@ FAULTS = (
         "encoder frames",
         patched(Parakeet, "_encode_window", without_the_last_frame),
     ),
+    Fault("a token missing in the prompt", COHERE, "decode", "prompt", with_host(without_a_token)),
     Fault("prompt of plain words", COHERE, "decode", "prompt", with_host(in_plain_words)),
     Fault("end ignored", COHERE, "decode", "free-running tokens, stateful", patched(cohere, "greedy", never_ending)),
     Fault(

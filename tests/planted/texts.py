@@ -51,6 +51,20 @@ FAULTS = (
     Fault("blanks between words lost", PARAKEET, "task", "words", patched(Detokeniser, "text", without_blanks)),
     Fault("last token not in the text", PARAKEET, "task", "words", patched(Detokeniser, "text", without_the_last)),
     Fault(
+        "every token taken for a word",
+        PARAKEET,
+        "task",
+        "text, words and times of the reference's own tokens",
+        patched(Detokeniser, "begins_word", lambda self, token_id: True),
+    ),
+    Fault(
+        "words one frame late",
+        PARAKEET,
+        "task",
+        "text, words and times of the reference's own tokens",
+        patched(timestamps, "_word", a_frame_late(timestamps._word)),
+    ),
+    Fault(
         "words without the duration of their last token",
         PARAKEET,
         "task",

@@ -19,6 +19,8 @@ from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import RuntimeChoice, open_runtime, resolve
 from toolkit.runtimes.recording import Call, replay
 
+_NOT_RECORDED = "there are no calls to replay: the host side failed on the wrappers, see the stage decode"
+
 
 def open_subject(
     model: ModelInfo, bundle: Bundle, runtime: RuntimeChoice, clips: Iterable[Clip], options: Mapping[str, Any]
@@ -75,9 +77,10 @@ def run_ladder(
     ladder.facts += facts_of(subject.bundle)
     reference.measure(subject, ladder)
     ladder.about["clips"] = str(subject.clips.count)
-    calls: list[Call] = []
-    if subject.packages is not None or save:
-        with ladder.attempt("packages", "recording"):
+    calls: list[Call] | None = [] if subject.packages is None and not save else None
+    if calls is None:
+        # No package runs here: what fails is the host, or a wrapper that has a row of its own.
+        with ladder.attempt("decode", "the host side on the wrappers"):
             calls = record_calls(subject.plan, subject.bundle, subject.model, subject.clips.first)
     with ladder.attempt("packages", "-"):
         _packages(subject, ladder, calls, reference)
@@ -88,7 +91,7 @@ def run_ladder(
             for row in replay_capture(against, subject, reference.decision_logits):
                 ladder.add_row("device", row, DEVICE if row.gate else None)
     if save:
-        save_capture(save, subject, calls)
+        save_capture(save, subject, calls or [])
     return ladder.result()
 
 
@@ -98,9 +101,11 @@ def declared_for(subject: Subject, rungs: Sequence[Rung]) -> Declared:
     return Declared(rungs, subject.case, planned, tuple(subject.precision))
 
 
-def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
+def _packages(subject: Subject, ladder: Ladder, calls: list[Call] | None, reference: Any) -> None:
     if subject.packages is None:
         raise SkipStage("the eager runtime is under test, it runs no packages")
+    if calls is None:
+        raise SkipStage(_NOT_RECORDED)
     hook = reference.decision_logits
     sides = subject.packages, subject.eager
     for parity in compare_packages(
@@ -113,12 +118,14 @@ def _packages(subject: Subject, ladder: Ladder, calls: list[Call], reference: An
         ladder.add_row("packages", Row("components left out", Status.SKIPPED, note=note))
 
 
-def _device(subject: Subject, ladder: Ladder, calls: list[Call], reference: Any) -> None:
+def _device(subject: Subject, ladder: Ladder, calls: list[Call] | None, reference: Any) -> None:
     """Core ML against the portable runtime on the same recorded inputs and states."""
     if platform.system() != "Darwin":
         raise SkipStage(f"Core ML runs on macOS only, this is {platform.system()}; --against replays a capture of one")
     if subject.packages is None:
         raise SkipStage("the eager runtime is under test, it runs no packages")
+    if calls is None:
+        raise SkipStage(_NOT_RECORDED)
     portable, device = subject.packages, open_runtime("coreml", subject.bundle, subject.model)
     replayed = [replay(call, portable) for call in calls if call.component in subject.precision]
     hook = reference.decision_logits
