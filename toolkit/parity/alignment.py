@@ -40,6 +40,8 @@ _KINDS = {
     "pow": {"pow"},
     "square": {"pow", "square"},
 }
+# They change the form of a value alone.
+_LAYOUT = {"transpose", "reshape", "expand_dims", "squeeze"}
 # Below this share of numbered names that fit, the package was made from other Python: its numbers say nothing.
 _NUMBERS_TRUSTED = 0.8
 _MOST_PERMUTED_RANK = 5
@@ -136,16 +138,25 @@ def _by_name(ops: Mapping[str, PackageOp], eager: Mapping[str, EagerOp]) -> dict
 def _by_kind(
     ops: Mapping[str, PackageOp], eager: Mapping[str, EagerOp], pairs: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Pair what is left: same module, kind and extents, the next in order behind the last of its like."""
+    """Pair what is left: same module, kind and extents, made of the same value, the next in order of its like.
+
+    Passes move transposes about: the queries' may stand before the keys' where the wrapper has it behind. So what only
+    lays a value out anew has no partner where none is made of the same value.
+    """
+    known = dict(pairs)
     taken = set(pairs.values())
     left = [op for op in eager.values() if op.name not in taken]
     for op in ops.values():
-        if op.name in pairs:
+        if op.name in known:
             continue
-        kinds = _KINDS.get(op.type, {op.type})
-        fitting = (e for e in left if _torch_name(e) in kinds and _fits(op, e) and _extents(op) == _extents(e))
-        if chosen := next(fitting, None):
+        kinds, read = _KINDS.get(op.type, {op.type}), {known[name] for name in op.reads if name in known}
+        fitting = [e for e in left if _torch_name(e) in kinds and _fits(op, e) and _extents(op) == _extents(e)]
+        of_the_same = [e for e in fitting if read & set(e.parents)]
+        if read and op.type in _LAYOUT:
+            fitting = of_the_same
+        if chosen := next(iter(of_the_same or fitting), None):
             left.remove(chosen)
+            known[op.name] = chosen.name
             yield op.name, chosen.name
 
 

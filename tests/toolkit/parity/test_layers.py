@@ -6,9 +6,9 @@ import torch
 
 import milrun
 from tests.toolkit.parity.damage import Blocks, Damage, Squares, SwappedPairs, call, component, line_of, saved
-from toolkit.parity.alignment import in_shape
+from toolkit.parity.alignment import PackageOp, align, in_shape
 from toolkit.parity.bisection import bisect
-from toolkit.parity.eager_graph import EagerGraph
+from toolkit.parity.eager_graph import EagerGraph, EagerOp
 from toolkit.parity.layers import FP16_BOUNDS, FP32_BOUNDS, localise
 
 LAYERS = 4
@@ -174,3 +174,21 @@ def test_forms_of_another_layout():
     assert [form.tolist() for form in in_shape(value, (1, 2, 3))] == [value.tolist()]
     assert [[0, 3], [1, 4], [2, 5]] in [form.tolist() for form in in_shape(value, (3, 2))]
     assert list(in_shape(value, (4, 2))) == []
+
+
+def test_transposes_that_a_pass_moved_are_paired_by_what_they_are_made_of():
+    """Queries and keys of one shape: the package lays the keys out first, the wrapper the queries."""
+
+    def eager_op(name, kind, parents, index):
+        return EagerOp(name, f"aten::{kind}", "attention", "wrappers/x.py:1", (1, 4, 8, 2), parents, index)
+
+    def package_op(name, kind, reads, index):
+        return PackageOp(name, kind, "attention", "fp16", (1, 4, 8, 2), reads, index)
+
+    eager = [eager_op("query", "linear", (), 0), eager_op("key", "linear", (), 1)]
+    eager += [eager_op("q", "transpose", ("query",), 2), eager_op("k", "transpose", ("key",), 3)]
+    ours = [package_op("query", "linear", (), 0), package_op("key", "linear", (), 1)]
+    ours += [package_op("transpose_7", "transpose", ("key",), 2), package_op("transpose_8", "transpose", ("query",), 3)]
+    ours += [package_op("transpose_9", "transpose", ("key",), 4)]  # no second one in the wrapper
+    pairs = align({op.name: op for op in ours}, {op.name: op for op in eager}, {})
+    assert pairs == {"query": "query", "key": "key", "transpose_7": "k", "transpose_8": "q"}
