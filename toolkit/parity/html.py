@@ -7,7 +7,7 @@ from toolkit.parity.figures import figure_of
 from toolkit.parity.html_tables import html_of_table, status_html
 from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
 from toolkit.parity.markup import Markup, element
-from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, table_of_stage
+from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 
 # Whatever text stands in the file, a browser fetches nothing and runs nothing.
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
@@ -96,13 +96,12 @@ def _about(result: LadderResult) -> Markup:
 
 
 def _stage(result: LadderResult, stage: StageResult, place: int) -> Markup:
-    table = table_of_stage(stage)
     figures = [figure_of(shown) for shown in result.exhibits if shown.stage == stage.name]
     return element(
         "section",
         element("h3", stage.name, " ", status_html(stage.status)),
         element("p", QUESTIONS[stage.name].capitalize(), class_="question"),
-        html_of_table(table) if table else "",
+        *map(html_of_table, tables_of_stage(stage)),
         _list([*(f"gate {line}" for line in gate_lines(stage)), *side_lines(stage)], "gates"),
         element("ul", *map(_note, rows), class_="notes") if (rows := noted_rows(stage)) else "",
         *(html_of_table(table) for table in result.tables if table.stage == stage.name),

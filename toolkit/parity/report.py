@@ -37,7 +37,7 @@ from toolkit.errors import OutputError
 from toolkit.output import check_output
 from toolkit.parity.html import html_from_results
 from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
-from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, table_of_stage
+from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 from toolkit.parity.tables import Cell, TitledTable, cell_text
 
 SCHEMA = 1
@@ -122,7 +122,7 @@ def _print_result(result: LadderResult, console: Console) -> None:
 def _print_stage(stage: StageResult, console: Console) -> None:
     title = Text(f"\n{stage.name}: {QUESTIONS[stage.name]} ")
     console.print(title.append(stage.status.value, style=_STYLES[stage.status]))
-    if table := table_of_stage(stage):
+    for table in tables_of_stage(stage):
         _print_table(table, console)
     for text in gate_lines(stage):
         console.print(Text(f"  gate {text}", style="dim"))
@@ -157,9 +157,11 @@ def _noted(row: Row) -> str:
 
 def _stage_markdown(stage: StageResult) -> list[str]:
     lines = [f"### {stage.name}: {stage.status.value}", "", QUESTIONS[stage.name], ""]
-    if table := table_of_stage(stage):
-        lines += [*_table_markdown(table), *(f"- gate {text}" for text in gate_lines(stage))]
-        lines += [*(f"- {text}" for text in side_lines(stage)), ""]
+    tables = tables_of_stage(stage)
+    for table in tables:
+        lines += _table_markdown(table)
+    if tables:
+        lines += [*(f"- gate {text}" for text in gate_lines(stage)), *(f"- {text}" for text in side_lines(stage)), ""]
     notes = [f"- {_noted(row)}" for row in noted_rows(stage)]
     return lines + ([*notes, ""] if notes else [])
 

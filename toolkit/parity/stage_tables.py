@@ -1,4 +1,4 @@
-"""The rows of one stage as a table, with its gates and notes in words."""
+"""The rows of one stage as tables, with its gates and notes in words."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,15 +18,21 @@ _COLUMNS = {
 _HIDDEN = {"elements", "calls", "flip_share"}
 
 
-def table_of_stage(stage: StageResult) -> TitledTable | None:
-    """The measured rows; a row's gate is a letter that `gate_lines` explains. None where nothing was measured."""
+def tables_of_stage(stage: StageResult) -> list[TitledTable]:
+    """The measured rows, those of the same figures in a table; a row's gate is a letter that `gate_lines` explains."""
     measured = _measured(stage)
-    if not measured:
-        return None
-    columns, gates = _columns(measured), _gates(measured)
+    gates, alike = _gates(measured), dict[bool | tuple[str, ...], list[Row]]()
+    for row in measured:
+        # Compared arrays share a table, of floats and of integers; of what was counted, each kind has its own.
+        alike.setdefault("max_abs" in row.metrics or tuple(row.metrics), []).append(row)
+    return [_table(stage, rows, gates) for rows in alike.values()]
+
+
+def _table(stage: StageResult, rows: Sequence[Row], gates: Sequence[Gate]) -> TitledTable:
+    columns = _columns(rows)
     headers = ("output", *(_COLUMNS.get(name, name.replace("_", " ")) for name in columns), "gate", "result")
-    rows = tuple((row.output, *_figures(row, columns), _label(row.gate, gates), row.status) for row in measured)
-    return TitledTable(f"{stage.name}, output by output", headers, rows, stage=stage.name)
+    lines = tuple((row.output, *_figures(row, columns), _label(row.gate, gates), row.status) for row in rows)
+    return TitledTable(f"{stage.name}, output by output", headers, lines, stage=stage.name)
 
 
 def gate_lines(stage: StageResult) -> list[str]:
