@@ -229,12 +229,11 @@ class _Flac:
         self._shown = shown or path
         with disk_errors(self._shown):
             self._disk = _Disk(path, "wb")
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._disk.close)
             with self._watched():
                 self._sound = soundfile.SoundFile(self._disk, "w", sample_rate, 1, "PCM_16", format="FLAC")
-        except BaseException:
-            self._disk.close()
-            raise
+            undo.pop_all()
 
     def write(self, pcm: np.ndarray) -> None:
         """Append [n] int16.
