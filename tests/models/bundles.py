@@ -1,7 +1,8 @@
-"""Bundles of host files alone: their components exist in name, for runtimes that need no packages."""
+"""Bundles for tests: of host files alone, whose components exist in name, and converted from tiny checkpoints."""
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import AssetEntry, CheckpointEntry, ComponentEntry, Manifest
+from toolkit.export.convert import ConvertRequest, convert, prepare
 
 
 def host_bundle(folder, model, plan, host=None):
@@ -34,3 +35,15 @@ def _component(name):
     return ComponentEntry(
         name=name, packages=(), fingerprint="0", sources_sha256="0", precision="fp32", compression="none", functions=()
     )
+
+
+def saved_checkpoints(folder, configs, save):
+    """Name of a config -> folder of its checkpoint, written by a model's `save_tiny_checkpoint`."""
+    for name, sizes in configs.items():
+        save(folder / name, **sizes)
+    return {name: folder / name for name in configs}
+
+
+def converted_bundle(model, checkpoint, folder, options):
+    """The float16 bundle that `convert` writes."""
+    return convert(prepare(ConvertRequest(model, str(checkpoint), output=folder / "bundle", options=options))).bundle

@@ -3,8 +3,8 @@
 import pytest
 
 from models.cohere_transcribe import MODEL
+from tests.models.bundles import converted_bundle, saved_checkpoints
 from tests.models.cohere_transcribe.tiny import CONFIGS, save_tiny_checkpoint
-from toolkit.export.convert import ConvertRequest, convert, prepare
 
 # 22 s are 2200 mel frames: more than float16 counts.
 BUNDLE_OPTIONS = {"audio_seconds": "4,22", "decoder": "stateful,external,stateless", "max_tokens": 60, "head": "raw"}
@@ -13,10 +13,7 @@ BUNDLE_OPTIONS = {"audio_seconds": "4,22", "decoder": "stateful,external,statele
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
     """Name of a config -> folder of its checkpoint."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for name, sizes in CONFIGS.items():
-        save_tiny_checkpoint(folder / name, **sizes)
-    return {name: folder / name for name in CONFIGS}
+    return saved_checkpoints(tmp_path_factory.mktemp("checkpoints"), CONFIGS, save_tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +25,4 @@ def small(checkpoints):
 @pytest.fixture(scope="session")
 def converted(small, tmp_path_factory):
     """A float16 bundle with all decoders and two audio lengths; not to be changed."""
-    request = ConvertRequest(
-        MODEL, str(small), output=tmp_path_factory.mktemp("converted") / "bundle", options=BUNDLE_OPTIONS
-    )
-    return convert(prepare(request)).bundle
+    return converted_bundle(MODEL, small, tmp_path_factory.mktemp("converted"), BUNDLE_OPTIONS)

@@ -3,8 +3,8 @@
 import pytest
 
 from models.qwen3_forced_aligner import MODEL
+from tests.models.bundles import converted_bundle, saved_checkpoints
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS, save_tiny_checkpoint
-from toolkit.export.convert import ConvertRequest, convert, prepare
 
 BUNDLE_OPTIONS = {"audio_seconds": "2,4,6", "sequence_lengths": "128", "encoder": "both"}
 
@@ -12,10 +12,7 @@ BUNDLE_OPTIONS = {"audio_seconds": "2,4,6", "sequence_lengths": "128", "encoder"
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
     """Name of a config -> folder of its checkpoint."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for name, sizes in CONFIGS.items():
-        save_tiny_checkpoint(folder / name, **sizes)
-    return {name: folder / name for name in CONFIGS}
+    return saved_checkpoints(tmp_path_factory.mktemp("checkpoints"), CONFIGS, save_tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +32,4 @@ def long_classes(tmp_path_factory):
 @pytest.fixture(scope="session")
 def converted(small, tmp_path_factory):
     """A float16 bundle with both encoders and three audio lengths; not to be changed."""
-    request = ConvertRequest(
-        MODEL, str(small), output=tmp_path_factory.mktemp("converted") / "bundle", options=BUNDLE_OPTIONS
-    )
-    return convert(prepare(request)).bundle
+    return converted_bundle(MODEL, small, tmp_path_factory.mktemp("converted"), BUNDLE_OPTIONS)
