@@ -32,6 +32,8 @@ class Package:
     def weight_path(self, file_name: str) -> Path:
         """Resolve a blob file name such as `@model_path/weights/weight.bin`, refusing to leave the package."""
         relative = file_name.removeprefix("@model_path/")
+        if "\0" in relative:
+            raise PackageError(f"{self.path}: the name of a weight file, {file_name!r}, holds a null byte")
         path = (self.root / relative).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise PackageError(f"{self.path}: the weight file '{file_name}' lies outside the package")

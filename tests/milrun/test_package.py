@@ -87,6 +87,16 @@ def test_a_record_of_another_size(package):
         milrun.load(package)
 
 
+def test_a_weight_file_whose_name_holds_a_null_byte_is_refused(package):
+    def change(spec):
+        for blob in blobs(spec):
+            blob.fileName = "@model_path/weights/wei\0ht.bin"
+
+    rewrite(package, change)
+    with pytest.raises(PackageError, match="null byte"):
+        milrun.load(package)
+
+
 @pytest.mark.parametrize("name", ["@model_path/../../../secret.bin", "/etc/passwd"])
 def test_weights_outside_the_package_are_refused(package, name):
     (package.parent / "secret.bin").write_bytes(b"\0" * 4096)
