@@ -277,6 +277,8 @@ def _chain(done: Mapping[str, LadderResult], failed: set[str]) -> list[OutputErr
         errors = {name: _error(rows[name].get(output)) for name in done}
         first = rows[WRAPPERS].get(output)
         broken = first is None or first.status is Status.FAILED
+        if not broken and len(errors) > 1 and len(set(errors.values())) == 1:
+            continue  # a row of the wrappers in every run: no package has a part in it
         origin = FEATURES if FEATURES in failed else WRAPPERS if WRAPPERS in failed or not broken else LOOP
         shares = shares_of(errors)
         if origin != WRAPPERS:  # what the run on the wrappers shows is not the wrappers' own
