@@ -60,6 +60,7 @@ class Comparison:
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
         self._resumed, self._faulty = 0, False
+        self._detokenised: list[tuple[str, bool]] = []  # clip, whether its reference tokens make its reference text
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
     def run(self) -> None:
@@ -82,6 +83,10 @@ class Comparison:
             self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
         with self._ladder.attempt("task", "error rates"):
             self._finish_task()
+        if self._detokenised:
+            differing = [clip for clip, same in self._detokenised if not same]
+            metrics = {"clips": len(self._detokenised), "differing": len(differing)}
+            self._ladder.judge(rungs.SAME_TOKENS, Counted(metrics, note=", ".join(differing[:5])))
 
     def _pipeline(self, runtime: Runtime, form: DecoderForm) -> Pipeline:
         bundle = self._subject.bundle
@@ -122,6 +127,9 @@ class Comparison:
             self._ladder.exhibit("features", "mel", mels, clip.id)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(piece)
+        spoken = [piece.tokens[piece.tokens != self._first.host.eos_id].tolist() for piece in run.pieces]
+        same = join_segments([self._first.text(ids) for ids in spoken], language)
+        self._detokenised.append((clip.id, same == run.text))
         ours: dict[str, str] = {}
         for name, form in self._forms.items():
             texts = []

@@ -1,6 +1,6 @@
 """Cohere Transcribe on the host: quiet cuts, mel, encoder, one decoder, text of every piece joined by language."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -229,9 +229,13 @@ class Pipeline:
 
     def segment(self, decoded: Decoded, piece: slice) -> Segment:
         """The text of one piece, where it lies, and how it ended."""
-        text = self._detokeniser.text([choice.token_id for choice in decoded.tokens])
+        text = self.text([choice.token_id for choice in decoded.tokens])
         start_s, end_s = piece.start / self.sample_rate, piece.stop / self.sample_rate
         return Segment(text, start_s, end_s, decoded.stop, decoded.choices[-1].eos_margin)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens; special ones have none."""
+        return self._detokeniser.text(ids)
 
     def tokens(self, decoded: Decoded) -> list[Token]:
         """Tokens that are text, without times."""

@@ -71,6 +71,14 @@ ERRORS = Rung(
     "the pipeline's transcript, both scored on the corpus's",
     Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"delta_points": 0.10}),
 )
+SAME_TOKENS = Rung(
+    "task",
+    "text of the reference's own tokens",
+    "CohereAsrProcessor.decode",
+    "the pipeline's detokeniser",
+    Gate("the same tokens are the same text", at_most={"differing": 0}, measured="0 on the demo clips"),
+    only="for clips that both sides cut into the same pieces",
+)
 
 RUNGS = (
     PIECES,
@@ -88,4 +96,5 @@ RUNGS = (
     TOKEN_MARGINS,
     END_MARGINS,
     ERRORS,
+    SAME_TOKENS,
 )
