@@ -86,8 +86,11 @@ class Reference:
     def __init__(self, folder: Path, codec_folder: Path) -> None:
         logging.disable_progress_bar()
         self.model, self.codec = load_model(folder), load_codec(codec_folder)
+        level = logging.get_verbosity()
+        logging.set_verbosity_error()  # else a remark that the flow head has no attention
         self.model.set_attn_implementation("eager")
         self.codec.set_attn_implementation("eager")
+        logging.set_verbosity(level)
         self.processor = load_processor(folder)
         self.processor.audio_tokenizer = self.codec
         self.config = self.model.config
