@@ -64,6 +64,10 @@ def print_results(results: Sequence[LadderResult], console: Console | None = Non
         console = Console(file=console.file, width=_PIPE_WIDTH, no_color=True, highlight=False, soft_wrap=True)
     for result in results:
         _print_result(result, console)
+    if len(results) > 1:
+        console.print(Text(f"\n{len(results)} models: {'passed' if passed(results) else 'FAILED'}", style="bold"))
+        for result in results:
+            console.print(Text(f"  {result.verdict}", style=_verdict_style(result)))
 
 
 def markdown_from_results(results: Sequence[LadderResult]) -> str:
@@ -116,7 +120,11 @@ def _print_result(result: LadderResult, console: Console) -> None:
     console.print()
     for headline in result.headlines:
         console.print(Text(headline))
-    console.print(Text(result.verdict, style=_STYLES[Status.PASSED if result.passed else Status.FAILED]))
+    console.print(Text(result.verdict, style=_verdict_style(result)))
+
+
+def _verdict_style(result: LadderResult) -> str:
+    return _STYLES[Status.PASSED if result.passed else Status.FAILED]
 
 
 def _print_stage(stage: StageResult, console: Console) -> None:

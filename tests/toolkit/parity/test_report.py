@@ -95,3 +95,11 @@ def test_several_sides_of_a_stage_are_named_with_their_rungs():
     for text in (printed(board.result()), markdown_from_results([board.result()])):
         assert "Mel against Extractor: mel\n" in text
         assert "Mel against Counter: length, FORM\n" in text
+
+
+def test_several_models_end_with_one_summary():
+    lines = printed(result(), result(error=1)).strip().splitlines()
+    assert lines[-3].strip() == "2 models: FAILED"
+    assert "passed, " in lines[-2]
+    assert "FAILED, the first stage to blame" in lines[-1]
+    assert "models:" not in printed(result())
