@@ -223,9 +223,10 @@ class Comparison:
         noise = float(np.abs(logits - run.eos_logits).max())
         self._same_end(way, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
         free = np.stack([frame.latent for frame in spoken])
-        self._drift(way, run, control, free, max(min(parted, len(spoken)), 1), _rel(run.audio, pcm))
-        self._understood(way, prompt, run, spoken)
-        self._show(way, f"{where}, chunk {number}", run, np.stack(latents), spoken)
+        audio = self._decoded(pipeline, free)
+        self._drift(way, run, control, (free, audio), max(min(parted, len(spoken)), 1), _rel(run.audio, pcm))
+        self._understood(way, prompt, run, audio)
+        self._show(way, f"{where}, chunk {number}", run, np.stack(latents), (free, audio))
 
     def _same_end(
         self, way: _Way, where: str, prompt: Prompt, run: ReferenceRun, spoken: list[Frame], parted: int, noise: float
@@ -269,34 +270,40 @@ class Comparison:
         return controls[int(np.argmax(moved))], parted
 
     def _drift(
-        self, way: _Way, run: ReferenceRun, control: ReferenceRun, latents: np.ndarray, count: int, noise: float
+        self,
+        way: _Way,
+        run: ReferenceRun,
+        control: ReferenceRun,
+        free: tuple[np.ndarray, np.ndarray],
+        count: int,
+        noise: float,
     ) -> None:
         """Latents and audio of the free run against the reference's, up to where the paths part."""
+        latents, audio = free
         samples, of = count * self._host.frame_samples, len(run.latents)
-        ours = self._decoded(way.pipeline, latents[:count])
+        ours = audio[:samples]
         way.latents.add(run.latents[:count], control.latents[:count], latents[:count], of)
-        framed = (audio[:samples].reshape(count, -1) for audio in (run.audio, control.audio, ours))
+        framed = (side[:samples].reshape(count, -1) for side in (run.audio, control.audio, ours))
         way.audio.add(*framed, of, noise)
-        spectra = [log_mel(audio[:samples], self._host.sample_rate) for audio in (run.audio, ours)]
+        spectra = [log_mel(side[:samples], self._host.sample_rate) for side in (run.audio, ours)]
         way.log_mel_cosines.append(compare_arrays(*spectra).cosine)
         way.snrs_db.append(-20 * math.log10(max(_rel(run.audio[:samples], ours), 1e-9)))
 
-    def _understood(self, way: _Way, prompt: Prompt, run: ReferenceRun, spoken: list[Frame]) -> None:
-        if self._listener is None:
-            return
-        ours = self._decoded(way.pipeline, np.stack([frame.latent for frame in spoken]))
-        way.texts.append((prompt.chunk, *(self._listener.transcribe(audio) for audio in (run.audio, ours))))
+    def _understood(self, way: _Way, prompt: Prompt, run: ReferenceRun, audio: np.ndarray) -> None:
+        if self._listener is not None:
+            way.texts.append((prompt.chunk, *(self._listener.transcribe(side) for side in (run.audio, audio))))
 
-    def _show(self, way: _Way, where: str, run: ReferenceRun, forced: np.ndarray, spoken: list[Frame]) -> None:
+    def _show(
+        self, way: _Way, where: str, run: ReferenceRun, forced: np.ndarray, free: tuple[np.ndarray, np.ndarray]
+    ) -> None:
         """For a report: the errors of the latents over time, and the speech of both sides, to see and to hear."""
         show, heard, rate = self._ladder.exhibit, f"free-running speech, {way.steps} flow steps", self._host.sample_rate
         if not self._ladder.wants("task", heard):
             return
-        free, frame_s = np.stack([frame.latent for frame in spoken]), self._host.frame_samples / rate
-        for name, latents in (("teacher-forced", forced), ("free-running", free)):
+        (spoken, ours), frame_s = free, self._host.frame_samples / rate
+        for name, latents in (("teacher-forced", forced), ("free-running", spoken)):
             title = f"error of the {name} latents over time, {way.steps} flow steps"
             show("decode", title, error_over(run.latents, latents, SECONDS, frame_s), where)
-        ours = self._decoded(way.pipeline, free)
         spectra = (log_mel(audio, rate) for audio in (run.audio, ours))
         show("task", heard, Audio.of(run.audio, ours, rate), where)
         show("task", f"spectra of the {heard}", Spectrograms.of(*spectra, SECONDS, HOP_SAMPLES / rate), where)
