@@ -81,12 +81,12 @@ class Comparison:
                 judge_margins(self._ladder, rungs.END_MARGINS, form.end, form=name)
         for stage in ("features", "wrappers", "decode") if self._resumed else ():
             self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
-        with self._ladder.attempt("task", "error rates"):
-            self._finish_task()
         if self._detokenised:
             differing = [clip for clip, same in self._detokenised if not same]
             metrics = {"clips": len(self._detokenised), "differing": len(differing)}
             self._ladder.judge(rungs.SAME_TOKENS, Counted(metrics, note=", ".join(differing[:5])))
+        with self._ladder.attempt("task", "error rates"):
+            self._finish_task()
 
     def _pipeline(self, runtime: Runtime, form: DecoderForm) -> Pipeline:
         bundle = self._subject.bundle

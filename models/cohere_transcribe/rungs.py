@@ -64,13 +64,6 @@ FREE = Rung("decode", "free-running tokens, {form}", _GENERATE, _LOOP, decisions
 TOKEN_MARGINS = Rung("decode", "margins of tokens, {form}", _GENERATE, _CHAINED, None, only=_SAME_CUTS)
 END_MARGINS = Rung("decode", "margins of end or token, {form}", _GENERATE, _CHAINED, None, only=_SAME_CUTS)
 
-ERRORS = Rung(
-    "task",
-    "{language}: {measure}, {form}",
-    "CohereAsrProcessor.decode",
-    "the pipeline's transcript, both scored on the corpus's",
-    Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"delta_points": 0.10}),
-)
 SAME_TOKENS = Rung(
     "task",
     "text of the reference's own tokens",
@@ -78,6 +71,13 @@ SAME_TOKENS = Rung(
     "the pipeline's detokeniser",
     Gate("the same tokens are the same text", at_most={"differing": 0}, measured="0 on the demo clips"),
     only="for clips that both sides cut into the same pieces",
+)
+ERRORS = Rung(
+    "task",
+    "{language}: {measure}, {form}",
+    "CohereAsrProcessor.decode",
+    "the pipeline's transcript, both scored on the corpus's",
+    Gate(f"the port may not read worse than its model; {NORMALISER}", at_most={"delta_points": 0.10}),
 )
 
 RUNGS = (
@@ -95,6 +95,6 @@ RUNGS = (
     FREE,
     TOKEN_MARGINS,
     END_MARGINS,
-    ERRORS,
     SAME_TOKENS,
+    ERRORS,
 )
