@@ -24,7 +24,7 @@ _STATEFUL_STEP = f"{_STEP}, with states"
 _DECODER = "wrapper codec_decoder, frame by frame"
 _CHAINED = "packages in a row on the runtime under test, along the reference's latents"
 _LOOP = "the pipeline on the runtime under test"
-_VOICE, _END = "for codecs with an encoder", "where a text was said"
+_VOICE = "for codecs with an encoder"
 
 PAUSE = Rung(
     "features",

@@ -176,7 +176,6 @@ class Ladder:
         self._compared: dict[str, set[str]] = {name: set() for name in QUESTIONS}
         self._most_exhibits = exhibits
         self._exhibits: dict[tuple[str, str], list[Shown]] = {}
-        self._tables: list[TitledTable] = []
         self.facts: list[TitledTable] = []
 
     def compare(self, rung: Rung, reference: np.ndarray, candidate: np.ndarray, /, **fields: object) -> None:
@@ -226,10 +225,6 @@ class Ladder:
             row = _of(rung, row)
         self._rows[stage].append(row)
 
-    def add_table(self, table: TitledTable) -> None:
-        """Add a table to every form of the report."""
-        self._tables.append(table)
-
     def wants(self, stage: str, title: str) -> bool:
         """Whether one more exhibit of this title would be kept; to be asked before work is done for it alone."""
         return len(self._exhibits.get((stage, title), ())) < self._most_exhibits
@@ -253,7 +248,7 @@ class Ladder:
         """All stages in the ladder's order."""
         stages = tuple(self._stage(name) for name in QUESTIONS)
         exhibits = tuple(shown for kept in self._exhibits.values() for shown in kept)
-        return LadderResult(self._model, self.about, stages, tuple(self._tables), tuple(self.facts), exhibits)
+        return LadderResult(self._model, self.about, stages, facts=tuple(self.facts), exhibits=exhibits)
 
     def _stage(self, name: str) -> StageResult:
         rows = [self._row(key) for key in self._metrics if key[0] == name] + self._rows[name]

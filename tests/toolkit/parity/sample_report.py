@@ -71,9 +71,8 @@ def sample_result(*, fail: bool = True) -> LadderResult:
     row = row_from_metrics("words", rates, GATE if fail else Gate("words"), HOSTILE, f"WER {HOSTILE}")
     board.add_row("task", row, WORDS)
     board.add_row("device", Row("-", Status.SKIPPED, note="not here"))
-    board.add_table(sample_table("wrappers"))
     board.facts.append(TitledTable("versions", ("what", "now"), (("torch", "2.7.0"),)))
-    return board.result()
+    return board.result().with_table(sample_table("wrappers"))
 
 
 def sample_table(stage: str = "") -> TitledTable:
