@@ -103,8 +103,8 @@ def _look_inside(
 ) -> None:
     """The first op out of bounds, and what float16 cannot hold; exits with 1 where an op is."""
     from toolkit.bundle.bundle import open_bundle
-    from toolkit.parity.inside import json_from_insides, look_inside
-    from toolkit.parity.inside_tables import print_insides
+    from toolkit.parity.inside.look import json_from_insides, look_inside
+    from toolkit.parity.inside.tables import print_insides
     from toolkit.parity.packages import CLIPS_EXERCISED
 
     found = []

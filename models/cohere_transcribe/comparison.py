@@ -14,12 +14,18 @@ from toolkit.bundle.bundle import rebuild_step
 from toolkit.decoding.transcript import join_segments
 from toolkit.errors import BundleError
 from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, error_over
-from toolkit.parity.flips import Flips
 from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
-from toolkit.parity.margins import Margins, judge_margins
+from toolkit.parity.measures.flips import Flips
+from toolkit.parity.measures.margins import Margins, judge_margins
+from toolkit.parity.measures.words import (
+    NORMALISER,
+    ErrorRate,
+    character_error_percent,
+    error_rates,
+    word_error_percent,
+)
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
-from toolkit.parity.words import NORMALISER, ErrorRate, character_error_percent, error_rates, word_error_percent
 from toolkit.runtimes.base import Runtime
 
 

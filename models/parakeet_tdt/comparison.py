@@ -11,12 +11,12 @@ from models.parakeet_tdt.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.decoding.transducer import Emission
 from toolkit.parity.exhibits import SECONDS, Spectrograms, Timeline, error_over
-from toolkit.parity.flips import Flips
 from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
-from toolkit.parity.margins import Margins, judge_margins, softmax
+from toolkit.parity.measures.flips import Flips
+from toolkit.parity.measures.margins import Margins, judge_margins, softmax
+from toolkit.parity.measures.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
-from toolkit.parity.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.runtimes.base import Runtime
 
 _MARGINS = {

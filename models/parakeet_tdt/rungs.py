@@ -1,8 +1,8 @@
 """The rungs of Parakeet TDT: what is held against what, within which gate, and why (docs/ladder.md)."""
 
 from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from toolkit.parity.measures.words import NORMALISER
 from toolkit.parity.rungs import Rung
-from toolkit.parity.words import NORMALISER
 
 _WRAPPERS = wrapper_gate("PSNR 130 dB, rel. L2 3.1e-7 on the demo clips")
 _CHAIN = chain_gates(

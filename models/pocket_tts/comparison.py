@@ -18,16 +18,16 @@ from models.pocket_tts.voices import Voice, clone
 from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.decoding.flow import Frame, StopRule, frames, gaussian_noise
 from toolkit.errors import CheckpointError, ToolkitError
-from toolkit.parity.drift import Drift, together
 from toolkit.parity.exhibits import SECONDS, Audio, Spectrograms, error_over
-from toolkit.parity.flips import Flips
 from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
-from toolkit.parity.margins import Margins, judge_margins
-from toolkit.parity.metrics import compare_arrays
+from toolkit.parity.measures.drift import Drift, together
+from toolkit.parity.measures.flips import Flips
+from toolkit.parity.measures.margins import Margins, judge_margins
+from toolkit.parity.measures.metrics import compare_arrays
+from toolkit.parity.measures.speech import HOP_SAMPLES, log_mel
+from toolkit.parity.measures.words import NORMALISER, word_error_percent
 from toolkit.parity.rungs import Rung
-from toolkit.parity.speech import HOP_SAMPLES, log_mel
 from toolkit.parity.subject import Clip, Subject
-from toolkit.parity.words import NORMALISER, word_error_percent
 from toolkit.runtimes.base import Runtime
 
 NEVER = float("inf")  # a threshold that no logit passes

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, drift_gate, wrapper_gate
+from toolkit.parity.measures.words import NORMALISER
 from toolkit.parity.rungs import Rung
-from toolkit.parity.words import NORMALISER
 
 _WRAPPERS = wrapper_gate("PSNR 133 dB, rel. L2 7.4e-7 on the demo")
 _STATEFUL = Gate(

@@ -11,11 +11,11 @@ from models.qwen3_forced_aligner.reference import Reference, ReferenceRun
 from toolkit.decoding.transcript import Word
 from toolkit.errors import ToolkitError
 from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, Timeline, error_over
-from toolkit.parity.flips import Flips
 from toolkit.parity.ladder import Counted, Ladder, Row, Status
-from toolkit.parity.margins import Margins, judge_margins, softmax
+from toolkit.parity.measures.flips import Flips
+from toolkit.parity.measures.margins import Margins, judge_margins, softmax
+from toolkit.parity.measures.words import Boundaries, boundary_shifts
 from toolkit.parity.subject import Clip, Subject
-from toolkit.parity.words import Boundaries, boundary_shifts
 from toolkit.runtimes.base import Component, Runtime
 from toolkit.runtimes.eager import EagerRuntime
 

@@ -16,8 +16,8 @@ from tests.planted.planting import Site
 from tests.planted.table import BELOW_THE_GATES, FAULTS, table
 from toolkit.errors import BundleError
 from toolkit.parity.engine import open_subject, run_ladder
+from toolkit.parity.inside.layers import FP16_BOUNDS, localise
 from toolkit.parity.ladder import QUESTIONS, Status
-from toolkit.parity.layers import FP16_BOUNDS, localise
 from toolkit.parity.packages import record_calls
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging-accuracy.md"

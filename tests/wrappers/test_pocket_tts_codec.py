@@ -11,7 +11,7 @@ from tests.packages import assert_every_input_acts
 from toolkit.decoding.rope import rotary_tables
 from toolkit.export.component import export_component
 from toolkit.export.spec import ComponentSpec, FunctionSpec, Tensor
-from toolkit.parity.metrics import compare_arrays
+from toolkit.parity.measures.metrics import compare_arrays
 from toolkit.runtimes.portable import PortableRuntime
 from wrappers.pocket_tts_codec import CodecDecoder, CodecEncoder
 

@@ -10,7 +10,7 @@ from tests.models.pocket_tts.tiny import save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act
 from toolkit.decoding.rope import rotary_tables
 from toolkit.export.component import export_component
-from toolkit.parity.metrics import compare_arrays
+from toolkit.parity.measures.metrics import compare_arrays
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
 

@@ -1,1 +1,1 @@
-"""Parity: metrics, gates and the ladder that names the first stage to blame. Knows no model."""
+"""Parity: gates, and the ladder that names the first stage to blame; measures, inside, html beside. Knows no model."""

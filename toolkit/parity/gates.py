@@ -61,13 +61,13 @@ EXACT = Gate("counts, ids and decisions on the reference's own tensors have no t
 
 
 def decisions_gate(measured: str) -> Gate:
-    """For decisions that noise may turn at a tie, and no fault elsewhere (toolkit/parity/flips.py)."""
+    """For decisions that noise may turn at a tie, and no fault elsewhere (toolkit/parity/measures/flips.py)."""
     nearer = "nearer to a tie than twice the largest logit error above"
     return Gate(f"a decision may differ only where the reference is {nearer}", {"unexplained": 0}, measured=measured)
 
 
 def drift_gate(measured: str) -> Gate:
-    """For a loop that feeds on its own output, against a control (toolkit/parity/drift.py)."""
+    """For a loop that feeds on its own output, against a control (toolkit/parity/measures/drift.py)."""
     size = "noise of the size of the teacher-forced error"
     reason = f"as far from the reference as the reference is from itself under {size}"
     return Gate(reason, {"times_control": 5}, {"frames": 2}, measured)

@@ -15,7 +15,7 @@ import numpy as np
 from toolkit.errors import RuntimeFault
 from toolkit.parity.exhibits import Exhibit, Shown
 from toolkit.parity.gates import Gate
-from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
+from toolkit.parity.measures.metrics import Metrics, NotComparableError, compare_arrays, worst
 from toolkit.parity.rungs import Declared, Rung
 from toolkit.parity.tables import TitledTable
 

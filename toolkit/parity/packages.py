@@ -3,8 +3,8 @@
 Integer outputs (token ids, durations) are decisions. A float32 package with whole weights may turn none. A float16
 package, or one with compressed weights, may turn one only where the eager wrapper itself was near a tie: its margin is
 at most twice the largest error that the package shows on the very logits that the decision was taken from
-(`toolkit.parity.margins`). Those logits are an output with its own gate, so that a damaged package cannot excuse
-itself. Excused flips are counted and shown, never silent.
+(`toolkit.parity.measures.margins`). Those logits are an output with its own gate, so that a damaged package cannot
+excuse itself. Excused flips are counted and shown, never silent.
 
 States are compared after each call, on what the call wrote on either side: the rest is what both were given, and a
 cache that is mostly empty or old would hide one wrong row.
@@ -26,8 +26,8 @@ from toolkit.export.spec import Gate as PackageGate
 from toolkit.model import ModelInfo
 from toolkit.parity.gates import Gate, gate_from_package_gate
 from toolkit.parity.ladder import Row, Status, row_from_metrics
-from toolkit.parity.margins import is_near_tie, top_two
-from toolkit.parity.metrics import Metrics, NotComparableError, compare_arrays, worst
+from toolkit.parity.measures.margins import is_near_tie, top_two
+from toolkit.parity.measures.metrics import Metrics, NotComparableError, compare_arrays, worst
 from toolkit.parity.subject import Clip
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.eager import EagerRuntime

@@ -1,4 +1,4 @@
-"""What `compare` prints and writes: a table, JSON, Markdown; HTML is toolkit/parity/html.py.
+"""What `compare` prints and writes: a table, JSON, Markdown; HTML is toolkit/parity/html/page.py.
 
 JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is null where both sides are equal
 (`max_abs` is 0), the others are null where nothing could be measured (the row then failed, and `note` says why).
@@ -35,7 +35,7 @@ from rich.text import Text
 
 from toolkit.errors import OutputError
 from toolkit.output import check_output
-from toolkit.parity.html import html_from_results
+from toolkit.parity.html.page import html_from_results
 from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
 from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 from toolkit.parity.tables import Cell, TitledTable, cell_text

@@ -1,7 +1,5 @@
 """A small ladder with every exhibit, a failed stage, and text that means something to a browser."""
 
-from pathlib import Path
-
 import numpy as np
 
 from toolkit.decoding.transcript import Word
@@ -13,7 +11,6 @@ from toolkit.parity.tables import TitledTable
 
 HOSTILE = "<script>document.title='owned'</script>\"'&amp;]]>\x00\ud800 <img src=x onerror=alert(1)>"
 RATE = 16000
-LOOK = Path(__file__).with_name("look.js")
 GATE = Gate("the reason of the gate", at_most={"max_abs": 0.5}, measured="0.1")
 MEL = Rung("features", "mel", "Extractor", "Mel", GATE)
 ENCODER = Rung("wrappers", "encoder {function}", f"Encoder {HOSTILE}", "wrapper encoder", GATE)

@@ -4,11 +4,21 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from rich.console import Console
 
+from tests.toolkit.parity.sample_report import sample_table
+from toolkit.errors import OutputError
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import Counted, Ladder, LadderResult, Row, Status, passed
-from toolkit.parity.report import json_from_results, markdown_from_results, print_results
+from toolkit.parity.report import (
+    check_report,
+    exhibits_wanted,
+    json_from_results,
+    markdown_from_results,
+    print_results,
+    report_text,
+)
 from toolkit.parity.rungs import Declared, Rung
 from toolkit.parity.tables import number
 
@@ -103,3 +113,32 @@ def test_several_models_end_with_one_summary():
     assert "passed, " in lines[-2]
     assert "FAILED, the first stage to blame" in lines[-1]
     assert "models:" not in printed(result())
+
+
+def test_added_tables_are_in_every_form(tmp_path):
+    board = Ladder("toy", Declared((MEL,)), {})
+    board.compare(MEL, np.ones(2), np.ones(2))
+    result = board.result().with_table(sample_table("features")).with_table(sample_table())
+    for name in ("a.html", "a.md"):
+        assert report_text(tmp_path / name, [result]).count("errors by layer") >= 2
+    (model,) = json.loads(json_from_results([result]))["models"]
+    assert [t["stage"] for t in model["tables"]] == ["features", ""]
+    assert model["tables"][0]["rows"][1][1] is None
+    assert "text of two lines" in report_text(tmp_path / "a.md", [result])
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="2 cells under 3 headers"):
+        replace(sample_table(), rows=(("a", "b"),))
+
+
+def test_suffix_chooses_the_form(tmp_path):
+    assert report_text(tmp_path / "A.HTML", []).startswith("<!doctype html>")
+    assert report_text(tmp_path / "a.md", []).startswith("# Parity report")
+    assert exhibits_wanted(tmp_path / "a.html") > 0
+    assert exhibits_wanted(tmp_path / "a.md") == exhibits_wanted(None) == 0
+    for name in ("a.pdf", "a", "a.htm"):
+        with pytest.raises(
+            OutputError, match=r"a report is HTML or Markdown\. Give a name that ends in \.html or \.md"
+        ):
+            check_report(tmp_path / name)

@@ -13,10 +13,10 @@ import torch
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.export.convert import ConvertRequest, Prepared, convert
 from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
-from toolkit.parity.flips import Flips
 from toolkit.parity.gates import Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
 from toolkit.parity.ladder import Counted
-from toolkit.parity.margins import Margins, judge_margins
+from toolkit.parity.measures.flips import Flips
+from toolkit.parity.measures.margins import Margins, judge_margins
 from toolkit.parity.rungs import Rung
 from toolkit.parity.subject import Clip, ClipStream, Subject
 from toolkit.runtimes.eager import EagerRuntime

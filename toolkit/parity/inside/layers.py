@@ -17,8 +17,8 @@ import torch
 
 import milrun
 from toolkit.export.spec import ComponentSpec
-from toolkit.parity.alignment import PackageOp, align, in_shape, package_ops
-from toolkit.parity.eager_graph import EagerGraph, EagerOp
+from toolkit.parity.inside.alignment import PackageOp, align, in_shape, package_ops
+from toolkit.parity.inside.eager_graph import EagerGraph, EagerOp
 from toolkit.runtimes.recording import Call
 
 Cause = Literal["precision", "program"]

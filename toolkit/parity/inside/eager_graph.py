@@ -23,7 +23,7 @@ Visit = Callable[["EagerOp", torch.Tensor], torch.Tensor | None]
 
 _FRAME = re.compile(r"^(?P<file>.+?)\((?P<line>\d+)\): (?P<function>.+)$")
 _TORCH = str(Path(torch.__file__).parent)
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _PACKAGES = "site-packages/"
 
 
@@ -217,7 +217,7 @@ def _run_node(node: Any, arguments: list[Any]) -> list[Any]:
     if kind in ("aten::ScalarImplicit", "aten::Float", "aten::FloatImplicit"):
         return [arguments[0].item()]
     if not kind.startswith("aten::"):
-        raise RuntimeFault(f"{kind} in a traced wrapper", "Add it to toolkit/parity/eager_graph.py.")
+        raise RuntimeFault(f"{kind} in a traced wrapper", "Add it to toolkit/parity/inside/eager_graph.py.")
     schema = torch._C.parse_schema(node.schema())
     overload = getattr(getattr(torch.ops.aten, kind.removeprefix("aten::")), schema.overload_name or "default")
     named = list(zip(schema.arguments, arguments, strict=True))

@@ -4,8 +4,8 @@ import librosa
 import numpy as np
 import pytest
 
-from toolkit.parity.metrics import compare_arrays
-from toolkit.parity.speech import FLOOR, log_mel
+from toolkit.parity.measures.metrics import compare_arrays
+from toolkit.parity.measures.speech import FLOOR, log_mel
 
 RATE = 24000
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import milrun
-from tests.toolkit.parity.damage import Blocks, Damage, Squares, SwappedPairs, call, component, line_of, saved
-from toolkit.parity.alignment import PackageOp, align, in_shape
-from toolkit.parity.bisection import bisect
-from toolkit.parity.eager_graph import EagerGraph, EagerOp
-from toolkit.parity.layers import FP16_BOUNDS, FP32_BOUNDS, localise
+from tests.toolkit.parity.inside.damage import Blocks, Damage, Squares, SwappedPairs, call, component, line_of, saved
+from toolkit.parity.inside.alignment import PackageOp, align, in_shape
+from toolkit.parity.inside.bisection import bisect
+from toolkit.parity.inside.eager_graph import EagerGraph, EagerOp
+from toolkit.parity.inside.layers import FP16_BOUNDS, FP32_BOUNDS, localise
 
 LAYERS = 4
 SPEC = component(lambda: Blocks(LAYERS))

@@ -3,7 +3,8 @@
 The order of execution is cut into a few parts. At a cut, the values that later ops still read carry every error that
 was made before it, so they alone are held and compared; those of the last good cut are replaced by the wrapper's, so
 that what was inherited does not count. The first bad part is cut again, until it is small enough for the run op by op
-of `toolkit.parity.layers`, which decides. A part that turns out harmless (its errors only added up) is passed over.
+of `toolkit.parity.inside.layers`, which decides. A part that turns out harmless (its errors only added up) is passed
+over.
 
 It finds what the full run finds as long as an error does not shrink below half its bound by the next cut.
 """
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 
 import milrun
 from toolkit.export.spec import ComponentSpec
-from toolkit.parity.eager_graph import EagerGraph
-from toolkit.parity.layers import Bounds, Fault, Localised, OpRow, Subjects, first_fault, forced_rows, result_of
+from toolkit.parity.inside.eager_graph import EagerGraph
+from toolkit.parity.inside.layers import Bounds, Fault, Localised, OpRow, Subjects, first_fault, forced_rows, result_of
 from toolkit.runtimes.recording import Call
 
 # Parts that a stretch is cut into, and values in a stretch that is run op by op.

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from toolkit.parity.metrics import NotComparableError, compare_arrays, worst
+from toolkit.parity.measures.metrics import NotComparableError, compare_arrays, worst
 
 
 def test_known_values():

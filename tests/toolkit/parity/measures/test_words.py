@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit.decoding.transcript import Word
-from toolkit.parity.words import (
+from toolkit.parity.measures.words import (
     Boundaries,
     boundary_shifts,
     character_error_percent,

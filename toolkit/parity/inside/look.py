@@ -27,10 +27,10 @@ from toolkit.errors import RuntimeFault, ToolkitError
 from toolkit.export.checkpoint import plan_of_bundle
 from toolkit.export.spec import ExportPlan
 from toolkit.model import ModelInfo
-from toolkit.parity.bisection import bisect
-from toolkit.parity.layers import FP16_BOUNDS, FP32_BOUNDS, Bounds, Localised, difference, localise
+from toolkit.parity.inside.bisection import bisect
+from toolkit.parity.inside.layers import FP16_BOUNDS, FP32_BOUNDS, Bounds, Localised, difference, localise
+from toolkit.parity.inside.ranges import Ranges, measure_ranges
 from toolkit.parity.packages import record_calls
-from toolkit.parity.ranges import Ranges, measure_ranges
 from toolkit.parity.subject import Clip
 from toolkit.runtimes.recording import Call
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from toolkit.parity.flips import Flips
 from toolkit.parity.gates import decisions_gate
 from toolkit.parity.ladder import Status, row_from_metrics
+from toolkit.parity.measures.flips import Flips
 
 LOGITS = np.array([0.0, 5.0, 4.5])
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.parity.inside import Inside
-from toolkit.parity.layers import Difference, Localised, OpRow
-from toolkit.parity.ranges import Range, Ranges
+from toolkit.parity.inside.layers import Difference, Localised, OpRow
+from toolkit.parity.inside.look import Inside
+from toolkit.parity.inside.ranges import Range, Ranges
 
 _PIPE_WIDTH = 200
 _WORST = 5

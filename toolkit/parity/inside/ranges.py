@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 import milrun
-from toolkit.parity.alignment import PackageOp, package_ops
+from toolkit.parity.inside.alignment import PackageOp, package_ops
 from toolkit.runtimes.recording import Call
 
 FLOAT16_MAX = 65504.0

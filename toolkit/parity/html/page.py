@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from importlib.resources import files
 
-from toolkit.parity.figures import figure_of
-from toolkit.parity.html_tables import html_of_table, status_html
+from toolkit.parity.html.figures import figure_of
+from toolkit.parity.html.markup import Markup, element
+from toolkit.parity.html.tables import html_of_table, status_html
 from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
-from toolkit.parity.markup import Markup, element
 from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 
 # Whatever text stands in the file, a browser fetches nothing and runs nothing.
@@ -22,7 +22,7 @@ def html_from_results(results: Sequence[LadderResult]) -> str:
 
 
 def _head(title: str) -> Markup:
-    style = files("toolkit.parity").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("toolkit.parity.html").joinpath("report.css").read_text(encoding="utf-8")
     return element(
         "head",
         element("meta", charset="utf-8"),

@@ -7,12 +7,12 @@ import numpy as np
 
 from toolkit.decoding.transcript import Word
 from toolkit.parity.exhibits import Audio, Curves, Recording, Shown, Spectrograms, Timeline
-from toolkit.parity.html_tables import html_of_table
-from toolkit.parity.markup import Markup, element
-from toolkit.parity.media import data_uri, finite_range, png_of_spectrogram, wav
-from toolkit.parity.plots import LINE_S, MOST_LINES, lines_of_timeline, svg_of_curves, svg_of_timeline
+from toolkit.parity.html.markup import Markup, element
+from toolkit.parity.html.media import data_uri, finite_range, png_of_spectrogram, wav
+from toolkit.parity.html.plots import LINE_S, MOST_LINES, lines_of_timeline, svg_of_curves, svg_of_timeline
+from toolkit.parity.html.tables import html_of_table
+from toolkit.parity.measures.words import paired_words
 from toolkit.parity.tables import Cell, TitledTable, number
-from toolkit.parity.words import paired_words
 
 
 def figure_of(shown: Shown) -> Markup:

@@ -9,9 +9,9 @@ import numpy as np
 
 from toolkit.decoding.transcript import Word
 from toolkit.parity.exhibits import Axis, Curves, Timeline
-from toolkit.parity.markup import Markup, element, joined
+from toolkit.parity.html.markup import Markup, element, joined
+from toolkit.parity.measures.words import paired_words
 from toolkit.parity.tables import number
-from toolkit.parity.words import paired_words
 
 _WIDTH, _HEIGHT = 640, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 42

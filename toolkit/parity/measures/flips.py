@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from toolkit.parity.ladder import Counted
-from toolkit.parity.margins import is_near_tie, top_two
+from toolkit.parity.measures.margins import is_near_tie, top_two
 
 _NOTES_SHOWN = 3
 

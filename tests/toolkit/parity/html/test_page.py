@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +13,15 @@ from PIL import Image
 
 from tests.browser import Browser
 from tests.toolkit.parity import sample_report
-from tests.toolkit.parity.sample_report import HOSTILE, RATE, mel, sample_result, sample_table, sound
-from toolkit.errors import OutputError
+from tests.toolkit.parity.sample_report import HOSTILE, RATE, mel, sample_result, sound
 from toolkit.parity.exhibits import Audio, Curves, Shown, Spectrograms, Timeline
-from toolkit.parity.figures import figure_of
-from toolkit.parity.html import POLICY, html_from_results
-from toolkit.parity.ladder import Ladder
-from toolkit.parity.markup import Markup, element, escaped
-from toolkit.parity.media import SHADES, palette, png_of_spectrogram, shades
-from toolkit.parity.plots import round_ticks
-from toolkit.parity.report import check_report, exhibits_wanted, json_from_results, report_text
-from toolkit.parity.rungs import Declared
+from toolkit.parity.html.figures import figure_of
+from toolkit.parity.html.markup import Markup, element, escaped
+from toolkit.parity.html.media import SHADES, palette, png_of_spectrogram, shades
+from toolkit.parity.html.page import POLICY, html_from_results
+from toolkit.parity.html.plots import round_ticks
 
+LOOK = Path(__file__).with_name("look.js")
 VOID = {"br", "hr", "img", "link", "meta"}
 
 
@@ -222,35 +220,6 @@ def test_empty_exhibits_say_so():
         assert re.search("no words|empty", Page(figure_of(Shown("task", "none", exhibit))).text)
 
 
-def test_added_tables_are_in_every_form(tmp_path):
-    board = Ladder("toy", Declared((sample_report.MEL,)), {})
-    board.compare(sample_report.MEL, np.ones(2), np.ones(2))
-    result = board.result().with_table(sample_table("features")).with_table(sample_table())
-    for name in ("a.html", "a.md"):
-        assert report_text(tmp_path / name, [result]).count("errors by layer") >= 2
-    (model,) = json.loads(json_from_results([result]))["models"]
-    assert [t["stage"] for t in model["tables"]] == ["features", ""]
-    assert model["tables"][0]["rows"][1][1] is None
-    assert "text of two lines" in report_text(tmp_path / "a.md", [result])
-
-
-def test_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="2 cells under 3 headers"):
-        replace(sample_table(), rows=(("a", "b"),))
-
-
-def test_suffix_chooses_the_form(tmp_path):
-    assert report_text(tmp_path / "A.HTML", []).startswith("<!doctype html>")
-    assert report_text(tmp_path / "a.md", []).startswith("# Parity report")
-    assert exhibits_wanted(tmp_path / "a.html") > 0
-    assert exhibits_wanted(tmp_path / "a.md") == exhibits_wanted(None) == 0
-    for name in ("a.pdf", "a", "a.htm"):
-        with pytest.raises(
-            OutputError, match=r"a report is HTML or Markdown\. Give a name that ends in \.html or \.md"
-        ):
-            check_report(tmp_path / name)
-
-
 def test_markup_escapes_by_itself():
     assert element("p", "<&>", Markup("<br>"), title='"', hidden=True, lang=None) == (
         '<p title="&quot;" hidden>&lt;&amp;&gt;<br></p>'
@@ -274,7 +243,7 @@ def browser(tmp_path_factory):
 
 def framed(page, width, height):
     """A page that holds the report in a frame of this width, for Chromium's windows are 500 wide at least."""
-    look = sample_report.LOOK.read_text(encoding="utf-8")
+    look = LOOK.read_text(encoding="utf-8")
     text = json.dumps(page).replace("<", "\\u003c")
     frame = element("iframe", width=width, height=height, style="border: 0")
     return f"<!doctype html><meta charset='utf-8'>{frame}<script>{look}\nframe.srcdoc = {text};</script>"

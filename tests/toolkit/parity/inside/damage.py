@@ -115,7 +115,7 @@ def line_of(marker):
     """`file:line` of a comment in this file."""
     lines = Path(__file__).read_text().splitlines()
     (line,) = (n for n, text in enumerate(lines, 1) if text.endswith(f"# line: {marker}"))
-    return f"tests/toolkit/parity/damage.py:{line}"
+    return f"tests/toolkit/parity/inside/damage.py:{line}"
 
 
 class Damage:

@@ -1,7 +1,7 @@
 """Titled tables as HTML: headers with scopes, numbers on the right, wide ones scroll by themselves."""
 
+from toolkit.parity.html.markup import Markup, element
 from toolkit.parity.ladder import Status
-from toolkit.parity.markup import Markup, element
 from toolkit.parity.tables import Cell, TitledTable, cell_text
 
 _SHORT_CHARACTERS = 24  # stay on one line

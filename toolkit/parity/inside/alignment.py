@@ -14,7 +14,7 @@ from itertools import permutations
 import numpy as np
 
 from milrun.program import Function, Ref, TensorType
-from toolkit.parity.eager_graph import EagerOp
+from toolkit.parity.inside.eager_graph import EagerOp
 
 _CAST = re.compile(r"(_(cast|to)_(fp16|fp32|bool|u?int\d+))+$")
 # MIL op -> torch ops that it may come from, where the names differ.

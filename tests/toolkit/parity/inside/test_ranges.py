@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import milrun
-from tests.toolkit.parity.damage import Blocks, Squares, call, component, saved
+from tests.toolkit.parity.inside.damage import Blocks, Squares, call, component, saved
 from toolkit.export.component import _precision
 from toolkit.export.quiet import coremltools
-from toolkit.parity.ranges import Risk, measure_ranges
+from toolkit.parity.inside.ranges import Risk, measure_ranges
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 import math
 
-import numpy as np
-
 from toolkit.export.spec import FP16_GATE
 from toolkit.parity.gates import Gate, gate_from_package_gate
-from toolkit.parity.margins import is_near_tie, top_two
 
 GATE = Gate("because", at_most={"rel_l2": 0.03}, at_least={"psnr_db": 35})
 
@@ -28,15 +25,3 @@ def test_nan_missing_and_non_finite_are_breaches():
 def test_package_gate_counts_integers():
     assert gate_from_package_gate(FP16_GATE, integer=True).at_most == {"flip_share": 0.0}
     assert gate_from_package_gate(FP16_GATE, integer=False).at_least == {"psnr_db": 35.0, "cosine": 0.999}
-
-
-def test_top_two():
-    top = top_two(np.array([[1.0, 5.0, 4.5]]))
-    assert (top.best, top.second, top.margin) == (1, 2, 0.5)
-    assert top_two(np.array([2.0, 2.0])).margin == 0
-
-
-def test_near_tie_takes_noise_on_both_candidates():
-    assert is_near_tie(0.2, 0.1)
-    assert not is_near_tie(0.21, 0.1)
-    assert is_near_tie(0.0, 0.0)

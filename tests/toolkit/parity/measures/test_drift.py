@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from toolkit.parity.drift import PARTED, Drift, together
 from toolkit.parity.gates import drift_gate
 from toolkit.parity.ladder import Status, row_from_metrics
+from toolkit.parity.measures.drift import PARTED, Drift, together
 
 ONES = np.ones((4, 3), np.float32)
 

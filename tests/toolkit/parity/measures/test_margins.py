@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.parity.ladder import Ladder, Status
-from toolkit.parity.margins import Margins, judge_margins
+from toolkit.parity.measures.margins import Margins, is_near_tie, judge_margins, top_two
 from toolkit.parity.rungs import Declared, Rung
 
 CLEAR = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 1.0]])
@@ -118,3 +118,15 @@ def test_rows_of_kinds_that_took_decisions_inform():
     (row,) = next(stage for stage in ladder.result().stages if stage.name == "decode").rows
     assert (row.output, row.status, row.gate, row.producer) == ("margins of a", Status.PASSED, None, "Head")
     assert row.headline.startswith("a: ")
+
+
+def test_top_two():
+    top = top_two(np.array([[1.0, 5.0, 4.5]]))
+    assert (top.best, top.second, top.margin) == (1, 2, 0.5)
+    assert top_two(np.array([2.0, 2.0])).margin == 0
+
+
+def test_near_tie_takes_noise_on_both_candidates():
+    assert is_near_tie(0.2, 0.1)
+    assert not is_near_tie(0.21, 0.1)
+    assert is_near_tie(0.0, 0.0)

@@ -11,8 +11,8 @@ from rich.console import Console
 from tests.toolkit import stateful
 from toolkit.errors import ToolkitError
 from toolkit.model import ModelInfo
-from toolkit.parity import inside
-from toolkit.parity.inside_tables import layer_of, print_insides
+from toolkit.parity.inside import look
+from toolkit.parity.inside.tables import layer_of, print_insides
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
 
@@ -25,8 +25,8 @@ def bundle(tmp_path_factory):
 
 
 @pytest.fixture
-def look(monkeypatch, bundle):
-    def look(layers, *, ranges=False, attention=stateful.CachedAttention):
+def looked_at(monkeypatch, bundle):
+    def looked_at(layers, *, ranges=False, attention=stateful.CachedAttention):
         recording = RecordingRuntime(EagerRuntime(stateful.plan()))
         rng = np.random.default_rng(0)
         decoder = recording.load("decoder", "step")
@@ -36,33 +36,33 @@ def look(monkeypatch, bundle):
             decoder.predict({"x": x, "position": np.array([position], np.int32)}, state)
         total = recording.load("sum")
         total.predict({"x": np.full((2, 3), 30000, np.float32)}, total.make_state())
-        monkeypatch.setattr(inside, "plan_of_bundle", lambda bundle, model: stateful.plan(attention))
-        monkeypatch.setattr(inside, "record_calls", lambda *_: recording.calls)
-        return inside.look_inside(MODEL, bundle, [], layers, ranges)
+        monkeypatch.setattr(look, "plan_of_bundle", lambda bundle, model: stateful.plan(attention))
+        monkeypatch.setattr(look, "record_calls", lambda *_: recording.calls)
+        return look.look_inside(MODEL, bundle, [], layers, ranges)
 
-    return look
+    return looked_at
 
 
-def test_one_function_or_all(look):
-    assert [(f.component, f.function) for f in look("all").layers] == [("decoder", "step"), ("sum", "main")]
-    assert [f.component for f in look("decoder:step").layers] == ["decoder"]
+def test_one_function_or_all(looked_at):
+    assert [(f.component, f.function) for f in looked_at("all").layers] == [("decoder", "step"), ("sum", "main")]
+    assert [f.component for f in looked_at("decoder:step").layers] == ["decoder"]
     with pytest.raises(ToolkitError, match="decoder:step, sum:main"):
-        look("encoder")
+        looked_at("encoder")
 
 
-def test_states_are_taken_into_both_sides(look):
-    found = look("all")
+def test_states_are_taken_into_both_sides(looked_at):
+    found = looked_at("all")
     assert found.passed, [f.verdict for f in found.layers]
 
 
-def test_bisection_where_values_are_many(look, monkeypatch):
-    monkeypatch.setattr(inside, "_HELD_BYTES", 0)
-    assert look("decoder").passed
+def test_bisection_where_values_are_many(looked_at, monkeypatch):
+    monkeypatch.setattr(look, "_HELD_BYTES", 0)
+    assert looked_at("decoder").passed
 
 
-def test_json_and_tables(look):
-    found = look("all", ranges=True)
-    value = json.loads(inside.json_from_insides([found]), parse_constant=pytest.fail)
+def test_json_and_tables(looked_at):
+    found = looked_at("all", ranges=True)
+    value = json.loads(look.json_from_insides([found]), parse_constant=pytest.fail)
     assert value["passed"]
     assert {f["component"] for f in value["layers"]} == {"decoder", "sum"}
     assert value["ranges"][1]["component"] == "sum"
@@ -76,8 +76,8 @@ def test_json_and_tables(look):
 def test_bounds_of_compressed_weights_are_those_of_the_gate(bundle):
     entries = tuple(replace_compression(c) for c in bundle.manifest.components)
     compressed = replace(bundle, manifest=bundle.manifest.model_copy(update={"components": entries}))
-    assert inside.bounds_of(bundle, "sum", 0.03) == inside.FP16_BOUNDS
-    assert inside.bounds_of(compressed, "sum", 0.03).program == 0.03
+    assert look.bounds_of(bundle, "sum", 0.03) == look.FP16_BOUNDS
+    assert look.bounds_of(compressed, "sum", 0.03).program == 0.03
 
 
 def replace_compression(entry):

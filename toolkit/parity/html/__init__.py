@@ -1,0 +1,1 @@
+"""The report as one HTML page: its tables, figures, plots, pictures, sound and style."""
