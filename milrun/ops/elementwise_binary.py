@@ -23,7 +23,7 @@ def equal(x: Tensor, y: Tensor) -> Tensor:
 @op()
 def floor_div(x: Tensor, y: Tensor) -> Tensor:
     """x / y, rounded towards negative infinity."""
-    return torch.div(x, y, rounding_mode="floor")
+    return torch.div(*_divisible(x, y), rounding_mode="floor")
 
 
 @op()
@@ -83,7 +83,7 @@ def minimum(x: Tensor, y: Tensor) -> Tensor:
 @op()
 def mod(x: Tensor, y: Tensor) -> Tensor:
     """x - y * floor(x / y): the sign follows y."""
-    return torch.remainder(x, y)
+    return torch.remainder(*_divisible(x, y))
 
 
 @op()
@@ -107,10 +107,17 @@ def pow(x: Tensor, y: Tensor) -> Tensor:
 @op()
 def real_div(x: Tensor, y: Tensor) -> Tensor:
     """x / y; MIL declares the quotient of two int32 as int32, so it is rounded towards zero, exactly."""
-    return torch.div(x, y) if x.is_floating_point() or y.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
+    if x.is_floating_point() or y.is_floating_point():
+        return torch.div(x, y)
+    return torch.div(*_divisible(x, y), rounding_mode="trunc")
 
 
 @op()
 def sub(x: Tensor, y: Tensor) -> Tensor:
     """x - y."""
     return x - y
+
+
+def _divisible(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers as int64: the processor's division of -2**31 by -1 in int32 ends the process (SIGFPE on x86)."""
+    return (x, y) if x.is_floating_point() or y.is_floating_point() else (x.long(), y.long())

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.conformance.exceptions import excuse
 from tests.conformance.report import report_from_results
 from tests.conformance.suites import ENVIRONMENT, EVERY_OPSET, SUITES, WHEEL
 
@@ -39,12 +40,15 @@ def part(text):
 
 
 def merged(files):
-    """The results of several runs as one: suite -> tests, each once; a failure outlasts other outcomes."""
+    """The results of several runs as one: suite -> tests, each once; a failure outlasts other outcomes.
+
+    What is listed is looked up anew: an exception may be named after the run.
+    """
     suites = {}
     for file in files:
         for name, results in json.loads(file.read_text(encoding="utf-8")).items():
             known = suites.setdefault(name, {})
-            for result in results:
+            for result in map(excuse, results):
                 if result["test"] not in known or result["outcome"] == "failed":
                     known[result["test"]] = result
     return {name: list(known.values()) for name, known in suites.items()}
@@ -77,7 +81,7 @@ def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, bre
         done = subprocess.run(command, cwd=WHEEL, env=environment, capture_output=True, text=True, check=False)
         if not results.exists():
             raise SystemExit(f"suite {name} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return json.loads(results.read_text(encoding="utf-8"))
+        return [excuse(result) for result in json.loads(results.read_text(encoding="utf-8"))]
 
 
 def main(arguments=None):

@@ -18,7 +18,6 @@ import torch
 
 from milrun import standin
 from milrun.registry import OPS, find_op
-from tests.conformance.exceptions import find_exception
 from tests.conformance.tolerances import tighten
 from tests.conformance.verdict import Seen, verdict
 
@@ -130,9 +129,6 @@ def pytest_runtest_logreport(report):
     for name, value in report.user_properties:
         if name == "conformance":
             outcome, reason, ops = value
-            listed = find_exception(report.nodeid)
-            if outcome == "failed" and listed:
-                outcome, reason = "exception", f"{listed.cause} ({reason})"
             previous = _RESULTS.get(report.nodeid)
             if previous is None or outcome == "failed":
                 _RESULTS[report.nodeid] = {"test": report.nodeid, "outcome": outcome, "reason": reason, "ops": ops}

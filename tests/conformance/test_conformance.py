@@ -66,6 +66,16 @@ def test_a_part_that_is_none_is_refused(text, capsys):
     assert "I/N" in capsys.readouterr().err
 
 
+def test_what_is_listed_after_a_run_counts_when_it_is_merged(tmp_path):
+    test = "iOS15/test_image_resizing.py::TestCropResize::test_builder_to_backend_smoke[x]"
+    assert find_exception(test)
+    results = [{"test": test, "outcome": "failed", "reason": "Items differ", "ops": []}]
+    (tmp_path / "run.json").write_text(json.dumps({"mil": results}))
+    (merged_result,) = merged([tmp_path / "run.json"])["mil"]
+    assert merged_result["outcome"] == "exception"
+    assert merged_result["reason"].endswith("(Items differ)")
+
+
 def test_runs_are_merged_and_a_failure_is_not_lost(tmp_path):
     def result(test, outcome):
         return {"test": test, "outcome": outcome, "reason": "", "ops": []}

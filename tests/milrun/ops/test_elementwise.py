@@ -73,6 +73,14 @@ def test_real_div_of_integers_is_cut_towards_zero_and_floor_div_is_not():
     np.testing.assert_array_equal(floor, [-4, 3, 3])
 
 
+def test_the_lowest_integer_divided_by_minus_one_wraps():
+    x, y = np.array([-(2**31), 6], np.int32), np.array([-1, -1], np.int32)
+    real, floor, mod = run_binary(["real_div", "floor_div", "mod"], x, y)
+    np.testing.assert_array_equal(real, [-(2**31), -6])
+    np.testing.assert_array_equal(floor, [-(2**31), -6])
+    np.testing.assert_array_equal(mod, [0, 0])
+
+
 def test_integer_division_by_zero_names_the_op():
     with pytest.raises(OpError, match="floor_div"):
         run_binary(["floor_div"], np.array([1], np.int32), np.array([0], np.int32))
