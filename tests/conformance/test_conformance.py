@@ -34,7 +34,13 @@ def test_every_exception_has_a_cause_and_none_is_for_everything():
     for listed in listed_exceptions():
         assert len(listed.cause) > 20
         assert "::" in listed.pattern.pattern
-    assert find_exception("iOS14/test_activation.py::TestRelu::test_builder_to_backend_smoke") is None
+    assert find_exception("iOS14/test_activation.py::TestRelu::test_builder_to_backend_smoke", "") is None
+
+
+def test_an_exception_may_be_for_one_reason_only():
+    test = "iOS15/test_image_resizing.py::TestResample::test_builder_to_backend_smoke[fp32]"
+    assert find_exception(test, "AssertionError: assert 0 == 2")
+    assert find_exception(test, "AssertionError: Items are not equal") is None
 
 
 def test_the_report_counts_by_suite_module_and_op():
@@ -68,7 +74,7 @@ def test_a_part_that_is_none_is_refused(text, capsys):
 
 def test_what_is_listed_after_a_run_counts_when_it_is_merged(tmp_path):
     test = "iOS15/test_image_resizing.py::TestCropResize::test_builder_to_backend_smoke[x]"
-    assert find_exception(test)
+    assert find_exception(test, "Items differ")
     results = [{"test": test, "outcome": "failed", "reason": "Items differ", "ops": []}]
     (tmp_path / "run.json").write_text(json.dumps({"mil": results}))
     (merged_result,) = merged([tmp_path / "run.json"])["mil"]
