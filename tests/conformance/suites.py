@@ -28,5 +28,10 @@ SUITES = {
 }
 
 # coremltools' own switches: leave out the neuralnetwork backend; add float32 packages; every opset an op runs in.
-ENVIRONMENT = {"PYMIL_TEST_TARGETS": "mlprogram", "COMPUTE_UNITS": "CPU_ONLY", "INCLUDE_MIL_FP32_UNIT_TESTS": "1"}
+ENVIRONMENT = {
+    "PYMIL_TEST_TARGETS": "mlprogram",
+    "COMPUTE_UNITS": "CPU_ONLY",
+    "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",  # importing torchao would start a pool of compilers that nobody asks
+}
 EVERY_OPSET = {"RUN_BACKWARD_COMPATIBILITY": "1"}
