@@ -1,4 +1,4 @@
-"""MIL's activation ops. Oracles: coremltools' value_inference, PyTorch."""
+"""MIL's activation ops. Oracles: NumPy, coremltools' value_inference."""
 
 import torch
 import torch.nn.functional as F

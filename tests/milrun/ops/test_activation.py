@@ -1,4 +1,8 @@
-"""Activations: NumPy formulas written out from MIL's documentation, in float64."""
+"""Activations, by formulas written out from MIL's documentation, in float64.
+
+Oracle: NumPy.
+Oracle of gelu, leaky_relu, linear_activation: NumPy, literal.
+"""
 
 import math
 

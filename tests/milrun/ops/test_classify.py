@@ -1,4 +1,7 @@
-"""classify. Oracle: literal goldens."""
+"""classify, the op behind a classifier's label and probabilities.
+
+Oracle: literal.
+"""
 
 import coremltools as ct
 import numpy as np
@@ -21,6 +24,7 @@ def test_classify(labels, tmp_path):
     )
     model.save(str(tmp_path / "classifier.mlpackage"))
     loaded = milrun.load(tmp_path / "classifier.mlpackage")
+    assert loaded.function.op_counts["classify"] == 1
     outputs = loaded.predict({"x": np.array([[0.25, 0.5, 0.125]], np.float32)})
     assert outputs["classLabel"] == labels[1]
     assert outputs["classLabel_probs"] == dict(zip(labels, [0.25, 0.5, 0.125], strict=True))

@@ -1,4 +1,13 @@
-"""Compressed weights: literal examples of MIL's descriptions, and models compressed with coremltools.optimize."""
+"""Compressed weights: the examples of MIL's descriptions, and models compressed with coremltools.optimize.
+
+Oracle: literal, decompress_weights.
+Oracle of constexpr_affine_dequantize: literal.
+Oracle of constexpr_cast: NumPy.
+Oracle of constexpr_lut_to_dense@iOS16: NumPy, literal.
+Oracle of constexpr_lut_to_dense@iOS18: NumPy, literal, decompress_weights.
+Oracle of constexpr_sparse_to_dense@iOS16: literal.
+Oracle of constexpr_blockwise_shift_scale: NumPy, decompress_weights.
+"""
 
 from dataclasses import replace
 

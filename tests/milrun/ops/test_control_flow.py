@@ -1,4 +1,8 @@
-"""control_flow ops: branches, loops and lists."""
+"""control_flow ops: branches, loops and lists.
+
+Oracle: literal.
+Oracle of cond, select: NumPy, literal.
+"""
 
 import numpy as np
 import pytest

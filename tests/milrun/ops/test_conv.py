@@ -1,4 +1,8 @@
-"""Convolutions. Oracle: the sums written out as loops over the kernel, in float64."""
+"""Convolutions, by the sums written out over the kernel, in float64.
+
+Oracle: loops.
+Oracle of conv: loops, literal.
+"""
 
 import itertools
 import math

@@ -1,4 +1,10 @@
-"""Elementwise binary and unary ops. Oracle: NumPy, on the same values."""
+"""Elementwise binary and unary ops, on the same values.
+
+Oracle: NumPy.
+Oracle of abs, add, cast, exp2, floor_div, maximum, minimum, mod, mul, real_div, round, sign: NumPy, literal.
+Oracle of square, sub: NumPy, literal.
+Oracle of clip, logical_not, pow, threshold: literal.
+"""
 
 import math
 

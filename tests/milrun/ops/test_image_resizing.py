@@ -1,4 +1,10 @@
-"""Image resizing. Oracles: goldens in coremltools' docstrings, PyTorch's interpolate and grid_sample."""
+"""Image resizing: goldens in coremltools' docstrings and tests, PyTorch's interpolate and grid_sample.
+
+Oracle: PyTorch, literal.
+Oracle of affine, resize_nearest_neighbor, upsample_bilinear, upsample_nearest_neighbor: PyTorch.
+Oracle of crop: NumPy.
+Oracle of crop_resize, upsample_bilinear@iOS16: literal.
+"""
 
 import numpy as np
 import pytest

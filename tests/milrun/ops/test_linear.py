@@ -1,4 +1,8 @@
-"""Matrix products. Oracle: NumPy in float64, integers exactly."""
+"""Matrix products, in float64, integers exactly.
+
+Oracle: NumPy, literal.
+Oracle of einsum: NumPy.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,8 @@
-"""Normalisations. Oracle: MIL's formulas in NumPy, float64."""
+"""Normalisations, by MIL's formulas in float64.
+
+Oracle: NumPy.
+Oracle of layer_norm: NumPy, literal.
+"""
 
 import numpy as np
 import pytest

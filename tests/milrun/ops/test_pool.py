@@ -1,4 +1,7 @@
-"""Pooling. Oracle: a loop over the windows, with the output sizes that coremltools declares."""
+"""Pooling, window by window, with the output sizes that coremltools declares.
+
+Oracle: loops, literal.
+"""
 
 import itertools
 import math

@@ -1,4 +1,8 @@
-"""quantize and dequantize, with literal values."""
+"""quantize and dequantize.
+
+Oracle: NumPy.
+Oracle of quantize: NumPy, literal.
+"""
 
 import numpy as np
 import pytest

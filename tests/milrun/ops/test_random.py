@@ -1,4 +1,7 @@
-"""Random ops. Oracle: moments, and the contract in the module's docstring."""
+"""Random ops: their distributions, and the contract in the module's docstring.
+
+Oracle: moments.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,9 @@
-"""Reductions. Oracle: NumPy in float64, cut towards zero for integers as coremltools' value_inference does."""
+"""Reductions, in float64, cut towards zero for integers.
+
+Oracle: NumPy.
+Oracle of reduce_argmax, reduce_argmin: literal.
+Oracle of reduce_log_sum_exp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum: NumPy, literal.
+"""
 
 import numpy as np
 import pytest

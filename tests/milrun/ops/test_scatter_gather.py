@@ -1,4 +1,10 @@
-"""scatter_gather ops, against loops in NumPy."""
+"""scatter_gather ops: NumPy's indexing, and scattering one element after the other.
+
+Oracle: loops.
+Oracle of gather: NumPy.
+Oracle of gather@iOS17: NumPy, loops.
+Oracle of gather_along_axis, gather_nd: NumPy.
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""State ops: several calls, several states, and what a saved package holds."""
+"""State ops: several calls, several states, and what a saved package holds.
+
+Oracle: literal, NumPy.
+"""
 
 import coremltools as ct
 import numpy as np

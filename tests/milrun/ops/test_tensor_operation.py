@@ -1,4 +1,8 @@
-"""tensor_operation ops, against NumPy and literal values."""
+"""tensor_operation ops: making, joining, padding and sorting.
+
+Oracle: NumPy.
+Oracle of argsort, cumsum, non_maximum_suppression, non_zero, one_hot, shape, topk: literal.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,8 @@
-"""tensor_transformation ops, against NumPy and PyTorch."""
+"""tensor_transformation ops: the same elements in another order, shape or extent.
+
+Oracle: NumPy.
+Oracle of pixel_shuffle, pixel_unshuffle: PyTorch.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""scaled_dot_product_attention, against its formula in NumPy (float64)."""
+"""scaled_dot_product_attention, by its formula in float64.
+
+Oracle: NumPy.
+"""
 
 import numpy as np
 import pytest
