@@ -3,7 +3,7 @@
 Oracle: loops, PyTorch.
 Oracle of gru: loops.
 Oracle of gru@iOS18: loops, PyTorch.
-Oracle of rnn: PyTorch.
+Oracle of rnn: loops, PyTorch.
 """
 
 import itertools
@@ -106,6 +106,7 @@ ACTIVATIONS = {
     "scaled_tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "sigmoid_hard": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
     "relu": lambda x: np.maximum(x, 0),
     "linear": lambda x: x,
 }
@@ -164,17 +165,17 @@ def test_a_float16_lstm_rounds_its_results_once():
         np.testing.assert_array_equal(got, want.astype(np.float16))
 
 
-def numpy_gru(x, h, w_x, w_h, bias, input_bias, reset_after):
-    outputs, size = [], h.shape[1]
+def numpy_gru(x, h, w_x, w_h, bias, input_bias, reset_after, gate="sigmoid", output="tanh"):
+    outputs, size, gate, output = [], h.shape[1], ACTIVATIONS[gate], ACTIVATIONS[output]
     r_, o_, z_ = slice(0, size), slice(size, 2 * size), slice(2 * size, None)
     for step in x:
         in_ = step @ w_x.T + input_bias
-        r = ACTIVATIONS["sigmoid"](in_[:, r_] + h @ w_h[r_].T + bias[r_])
-        z = ACTIVATIONS["sigmoid"](in_[:, z_] + h @ w_h[z_].T + bias[z_])
+        r = gate(in_[:, r_] + h @ w_h[r_].T + bias[r_])
+        z = gate(in_[:, z_] + h @ w_h[z_].T + bias[z_])
         if reset_after:
-            o = np.tanh(in_[:, o_] + r * (h @ w_h[o_].T + bias[o_]))
+            o = output(in_[:, o_] + r * (h @ w_h[o_].T + bias[o_]))
         else:
-            o = np.tanh(in_[:, o_] + (r * h) @ w_h[o_].T + bias[o_])
+            o = output(in_[:, o_] + (r * h) @ w_h[o_].T + bias[o_])
         h = (1 - z) * o + z * h
         outputs.append(h)
     return np.stack(outputs), h
@@ -193,6 +194,21 @@ def test_gru(direction, whole, opset):
         outputs if whole else last[None],
         last,
         opset=opset,
+        **TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize(("gate", "output"), [("sigmoid_hard", "relu"), ("sigmoid", "linear")])
+def test_gru_with_other_activations(gate, output):
+    given, w_x, w_h = inputs(cell=False), random(15, INPUT), random(15, HIDDEN)
+    zeros = np.zeros(15, np.float32)
+    outputs, last = numpy_gru(given["x"], given["h"], w_x, w_h, zeros, zeros, False, gate, output)
+    named = {"recurrent_activation": gate, "activation": output}
+    assert_op(
+        lambda x, h: mb.gru(x=x, initial_h=h, weight_ih=w_x, weight_hh=w_h, output_sequence=True, **named),
+        given,
+        outputs,
+        last,
         **TOLERANCE,
     )
 
@@ -257,5 +273,20 @@ def test_rnn(activation, direction):
         given,
         y.numpy(),
         h[0].numpy(),
+        **TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "sigmoid_hard", "scaled_tanh", "linear"])
+def test_rnn_activations_that_pytorch_lacks(activation):
+    given, w_x, w_h = inputs(cell=False), random(HIDDEN, INPUT), random(HIDDEN, HIDDEN)
+    h = given["h"]
+    for x in given["x"]:
+        h = ACTIVATIONS[activation](x @ w_x.T + h @ w_h.T)
+    assert_op(
+        lambda x, h: mb.rnn(x=x, initial_h=h, weight_ih=w_x, weight_hh=w_h, activation=activation),
+        given,
+        h[None],
+        h,
         **TOLERANCE,
     )

@@ -99,6 +99,20 @@ def test_one_hot():
     )
 
 
+def test_one_hot_in_the_middle_and_as_bool():
+    indices = np.array([[0, 2], [2, -1]], dtype=np.int32)
+    middle = np.array([[[1, 0], [0, 0], [0, 1]], [[0, 0], [0, 0], [1, 0]]])  # [2, 2] -> [2, 3, 2]
+    got = run_op(
+        lambda i: (
+            mb.one_hot(indices=i, one_hot_vector_size=3, axis=-2),
+            mb.one_hot(indices=i, one_hot_vector_size=3, axis=1, on_value=False, off_value=True),
+        ),
+        {"i": indices},
+    )
+    np.testing.assert_array_equal(got[0], middle)
+    np.testing.assert_array_equal(got[1], middle == 0)
+
+
 PADS = {
     "last dimensions": [1, 0, 2, 3],
     "all dimensions": [1, 1, 0, 1, 2, 2],
@@ -259,6 +273,17 @@ def test_non_maximum_suppression():
         np.array([2]),
         opset="iOS15",
     )
+
+
+def test_non_maximum_suppression_where_no_score_passes_keeps_the_best():
+    scores = np.array([[[0.1, 0.2], [0.3, 0.1], [0.2, 0.1], [0.0, 0.1]]], dtype=np.float32)
+    _, kept, indices, count = run_op(
+        lambda b, s: mb.non_maximum_suppression(boxes=b, scores=s, iou_threshold=0.5, score_threshold=0.5, max_boxes=2),
+        {"b": BOXES, "s": scores},
+        "iOS15",
+    )
+    np.testing.assert_array_equal(kept, [[scores[0, 1], [0, 0]]])
+    assert (indices.tolist(), count.tolist()) == ([[1, -1]], [1])
 
 
 def test_non_maximum_suppression_per_class_keeps_overlaps_of_other_classes():
