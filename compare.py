@@ -216,7 +216,7 @@ def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar
         bar.advance(task)
 
 
-app.command()(with_model_options(compare, (o for m in all_models().values() for o in m.options.get("compare", ()))))
+app.command()(with_model_options(compare, "compare", all_models().values()))
 
 
 if __name__ == "__main__":

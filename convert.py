@@ -99,7 +99,7 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
             _convert(prepared, as_json)
 
     command.__doc__ = f"Convert {model.id}: {model.summary}."
-    return with_model_options(command, model.options.get("convert", ()))
+    return with_model_options(command, "convert", [model])
 
 
 def _show_plan(prepared: Any, as_json: bool) -> None:

@@ -276,7 +276,7 @@ def _result(source: str, pipeline: Any, call: Call, runtime: str, model: ModelIn
     return Result(source, transcript, transcript.duration_s / elapsed_s, runtime, model.id, model.task)
 
 
-app.command()(with_model_options(infer, (o for m in all_models().values() for o in m.options.get("infer", ()))))
+app.command()(with_model_options(infer, "infer", all_models().values()))
 
 
 if __name__ == "__main__":

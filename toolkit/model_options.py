@@ -2,8 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Optional
 
 import typer
@@ -11,53 +10,60 @@ import typer
 from toolkit.model import Command, ModelInfo, ModelOption
 
 
-def with_model_options(function: Callable[..., Any], options: Iterable[ModelOption]) -> Callable[..., Any]:
+def with_model_options(
+    function: Callable[..., Any], command: Command, models: Iterable[ModelInfo]
+) -> Callable[..., Any]:
     """Give a command the options of its models.
 
     Args:
         function: a Typer command whose parameter `extra: dict[str, Any]` takes the options that were given.
-        options: what to add; an option that several models share is added once, with the help of each.
+        command: its name.
+        models: whose options to add. One that several models declare is added once, with what each says of it; where
+            there are several models, the help names those that take an option.
 
     Returns:
         A function with one more keyword parameter an option, for `typer.Typer.command`.
     """
-    unique: dict[str, ModelOption] = {}
-    for option in options:
-        unique[option.name] = _merged(unique.get(option.name, option), option)
+    models, declared = list(models), dict[str, list[tuple[ModelInfo, ModelOption]]]()
+    for model in models:
+        for option in model.options.get(command, ()):
+            declared.setdefault(option.name, []).append((model, option))
 
     @functools.wraps(function)
-    def command(*args: Any, **kwargs: Any) -> Any:
-        given = {name: kwargs.pop(name) for name in unique}
+    def with_extra(*args: Any, **kwargs: Any) -> Any:
+        given = {name: kwargs.pop(name) for name in declared}
         given = {n: ",".join(v) if isinstance(v, list) else v for n, v in given.items() if v not in (None, [])}
         return function(*args, **kwargs, extra=given)
 
     base = [p for p in inspect.signature(function).parameters.values() if p.name != "extra"]
-    added = [_parameter(option) for option in unique.values()]
+    added = [_parameter(takers, labelled=len(models) > 1) for takers in declared.values()]
     signature = inspect.Signature(base + added)
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return command
+    with_extra.__signature__ = signature  # type: ignore[attr-defined]
+    with_extra.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return with_extra
 
 
-def _merged(known: ModelOption, other: ModelOption) -> ModelOption:
-    """One option for two models that both have it: each one's help, and a default only where they agree."""
-    return replace(
-        known,
-        help=known.help if other.help in known.help else f"{known.help} {other.help}",
-        default=known.default if known.default == other.default else "",
-        choices=known.choices if known.choices == other.choices else (),
-    )
-
-
-def _parameter(option: ModelOption) -> inspect.Parameter:
+def _parameter(takers: Sequence[tuple[ModelInfo, ModelOption]], *, labelled: bool) -> inspect.Parameter:
+    """One parameter for all models that take it, with a sentence for each meaning."""
+    option = takers[0][1]
     flag = f"--{option.name.replace('_', '-')}"
     flags = f"{flag}/--no-{option.name.replace('_', '-')}" if option.type is bool else flag
-    choices = f" One of {', '.join(option.choices)}." if option.choices else ""
-    default = f"  [default: {option.default}]" if option.default not in (None, "") else ""
-    shown = f"{option.help}{choices}{default}"
+    meanings: dict[str, list[str]] = {}
+    for model, meant in takers:
+        meanings.setdefault(_help(meant), []).append(model.id)
+    shown = [f"[{', '.join(names)}] {text}" if labelled else text for text, names in meanings.items()]
     kind: Any = list[option.type] if option.repeatable else option.type  # type: ignore[name-defined]
-    annotation: Any = Annotated[Optional[kind], typer.Option(flags, help=shown)]  # noqa: UP045
+    annotation: Any = Annotated[Optional[kind], typer.Option(flags, help=" ".join(shown))]  # noqa: UP045
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _help(option: ModelOption) -> str:
+    """Its sentence, the choices and the default; a choice of one says what the model cannot do."""
+    if len(option.choices) == 1:
+        return f"{option.help} Only {option.choices[0]}."
+    choices = f" One of {', '.join(option.choices)}." if option.choices else ""
+    default = {True: "on", False: "off"}[option.default] if option.type is bool else option.default
+    return " ".join(f"{option.help}{choices}{f' [default: {default}]' if default not in (None, '') else ''}".split())
 
 
 def resolve_options(model: ModelInfo, command: Command, given: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +77,9 @@ def resolve_options(model: ModelInfo, command: Command, given: dict[str, Any]) -
         flag = f"--{name.replace('_', '-')}"
         if name not in declared:
             raise typer.BadParameter(f"{model.id} has no option {flag}")
-        values = value.split(",") if declared[name].repeatable else [value]
-        for unknown in (v for v in values if declared[name].choices and v not in declared[name].choices):
-            raise typer.BadParameter(f"{flag} is one of {', '.join(declared[name].choices)}, not '{unknown}'")
+        values, choices = value.split(",") if declared[name].repeatable else [value], declared[name].choices
+        for unknown in (v for v in values if choices and v not in choices):
+            allowed = f"one of {', '.join(choices)}" if len(choices) > 1 else f"{choices[0]} only"
+            why = f". {declared[name].help}" if len(choices) == 1 else ""
+            raise typer.BadParameter(f"{flag} is {allowed}, not '{unknown}'{why}")
     return {name: given.get(name, option.default) for name, option in declared.items()}

@@ -105,7 +105,7 @@ def test_infer_passes_the_options_on(transcribe, settings):
         (["--language", "xx"], "--language 'xx'"),
         (["--max-tokens", "-1"], "--max-tokens"),
         (["--repetition-penalty", "0"], "--repetition-penalty"),
-        (["--timestamps", "word"], "--timestamps is one of off"),
+        (["--timestamps", "word"], "--timestamps is off only, not 'word'. The model tells no times."),
     ],
 )
 def test_infer_refuses_in_one_line(transcribe, arguments, complaint):
