@@ -14,11 +14,13 @@ FLOAT16 = {"rtol": 1e-2, "atol": 1e-2}
 
 # The suite's floors for float16, as they stand in `compare_backend` and `convert_and_compare` of coremltools 9.0.
 _SUITE_FLOORS = {0.5: FLOAT16["atol"], 5e-2: FLOAT16["rtol"]}
+# A test of random numbers asks for this much, so that its values are not compared.
+_NOT_COMPARED = 100
 
 
 def _max(*values, **keywords):
     """`max`, but for the two lines of the suite's helpers that raise the tolerance of float16 packages."""
-    if len(values) == 2 and not keywords and values[1] in _SUITE_FLOORS:
+    if len(values) == 2 and not keywords and values[1] in _SUITE_FLOORS and values[0] < _NOT_COMPARED:
         return _SUITE_FLOORS[values[1]]
     return builtins.max(*values, **keywords)
 
