@@ -49,13 +49,16 @@ def open_package(path: str | Path) -> Package:
     path = Path(path)
     if not path.exists():
         raise PackageError(f"no package at {path}")
+    if path.suffix == ".mlmodelc":
+        raise PackageError(f"{path} is a compiled model: give the .mlpackage that it was made from")
     model_path = _model_path(path) if path.is_dir() else path
     try:
         spec = Model.Model.FromString(model_path.read_bytes())
     except OSError as error:
         raise PackageError(f"cannot read {model_path}: {error}") from error
     except _DECODE_ERRORS as error:
-        raise PackageError(f"{model_path} is not a Core ML model: {error}") from error
+        wanted = "" if path.is_dir() else "; a package is an .mlpackage folder"
+        raise PackageError(f"{model_path} is not a Core ML model: {error}{wanted}") from error
     return Package(path=path, spec=spec, root=model_path.parent)
 
 

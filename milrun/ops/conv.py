@@ -67,6 +67,8 @@ def conv(
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
     kernel = dilated(list(weight.shape[2:]), dilations)
     pairs = paddings(pad_type, pad, list(x.shape[2:]), kernel, strides)
+    if any(size + sum(pair) < k for size, pair, k in zip(x.shape[2:], pairs, kernel, strict=True)):
+        raise ValueError(f"x {list(x.shape)}, padded by {pairs}, is smaller than the kernel, {kernel} with dilation")
     if all(before == after >= 0 for before, after in pairs):
         return _CONV[rank](x, weight, bias, strides, [before for before, _ in pairs], dilations, groups)
     return _CONV[rank](F.pad(x, torch_pad(pairs)), weight, bias, strides, 0, dilations, groups)

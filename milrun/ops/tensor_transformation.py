@@ -112,7 +112,11 @@ def slice_update(
     chosen = _slices(x, begin, end, stride, begin_mask, end_mask, squeezed)
     shape = [len(indices) for indices, drop in zip(chosen, squeezed, strict=True) if not drop]
     if list(update.shape) != shape:
-        raise ValueError(f"update {list(update.shape)} for a slice of {shape}")
+        limits = enumerate(zip(begin, end, x.shape, end_mask or repeat(False), strict=False))
+        past = [
+            f"; axis {i}: {a}..{b} is out of range of size {n}" for i, (a, b, n, free) in limits if b > n and not free
+        ]
+        raise ValueError(f"update {list(update.shape)} for a slice of {shape}{''.join(past)}")
     result = x.clone()
     region, reversed_axes = result, []
     for axis, indices in enumerate(chosen):

@@ -133,6 +133,15 @@ def test_not_a_package(tmp_path):
         milrun.load(tmp_path)
 
 
+def test_what_is_no_package_says_what_a_package_is(tmp_path):
+    (tmp_path / "compiled.mlmodelc").mkdir()
+    with pytest.raises(PackageError, match=r"a compiled model: give the \.mlpackage"):
+        milrun.load(tmp_path / "compiled.mlmodelc")
+    (tmp_path / "notes.txt").write_text("notes of a meeting")
+    with pytest.raises(PackageError, match=r"is not a Core ML model: .*; a package is an \.mlpackage folder"):
+        milrun.load(tmp_path / "notes.txt")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xff\xff\xff", b"not a protobuf at all"])
 def test_corrupt_protobuf(package, content):
     model_file(package).write_bytes(content)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from coremltools.converters.mil import Builder as mb
 
-from milrun.ops.conv import conv_quantized
+from milrun.ops.conv import conv, conv_quantized
 from tests.milrun.harness import assert_op
 
 RNG = np.random.default_rng(0)
@@ -102,6 +102,12 @@ def test_conv_same_is_heavier_after_and_same_lower_before(size, kernel, stride):
         convolve(x, weight, [(after, before)], [stride], [1]),
         **LOOSE,
     )
+
+
+def test_conv_of_too_short_an_input_says_what_is_too_short():
+    x, weight = torch.zeros(1, 8, 0), torch.zeros(16, 8, 3)
+    with pytest.raises(ValueError, match=r"x \[1, 8, 0\], padded by \[\(1, 1\)\], is smaller than the kernel, \[3\]"):
+        conv(x, weight, pad_type="custom", pad=[1, 1])
 
 
 def test_conv_same_golden():

@@ -272,7 +272,7 @@ def test_slice_update_at_a_position_computed_at_run_time():
 
 
 def test_slice_update_past_the_end_does_not_pass_silently():
-    with pytest.raises(OpError, match="slice_update"):
+    with pytest.raises(OpError, match=r"slice_update.*axis 0: 3\.\.5 is out of range of size 4"):
         run_op(
             lambda x, u, p: mb.slice_update(x=x, update=u, begin=p, end=mb.add(x=p, y=np.int32(2))),
             {"x": ramp(4), "u": ramp(2), "p": np.array([3], dtype=np.int32)},
