@@ -1,21 +1,29 @@
 """Look inside a package: `python -m milrun PACKAGE --random --trace`.
 
 Prints what a function takes, gives and keeps; with inputs it runs the function and prints the ranges of the outputs,
-or of every value on the way (`--trace`), and where the first non-finite value arose. Exit codes: 0 fine, 2 what was
-given cannot be used, 3 the program holds ops that milrun lacks, 4 an op failed.
+or of every value on the way (`--trace`), and where the first non-finite value arose. A failure is one line on stderr
+and nothing on stdout. Exit codes: 0 fine, 2 what was given cannot be used (or a value named was not reached), 3 the
+program holds ops that milrun lacks, 4 an op failed, 141 who reads the output has left.
 """
 
 import argparse
+import json
+import os
 import sys
+import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from milrun import InputError, MilrunError, Model, OpError, TraceRow, UnsupportedOpsError, load
-from milrun.program import TensorType
+from milrun.interface import InputType
+from milrun.watch import NotReachedWarning
 
-_UNKNOWN_SIZE = 1
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
+_CLASSES_SHOWN = 5
 _HEADER = ("name", "op", "dtype", "shape", "min", "max", "non-finite", "PyTorch module")
 
 
@@ -24,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         _run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads stdout has enough; Python would flush it once more, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (MilrunError, OSError) as error:
         print(f"milrun: {' '.join(str(error).split())}", file=sys.stderr)
         return _exit_code(error)
@@ -36,7 +48,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--function", metavar="F", help="which function of a multifunction package")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="one input; repeatable")
     parser.add_argument("--random", action="store_true", help="random values for the inputs that are not given")
-    parser.add_argument("--seed", type=int, default=0, help="of the random inputs (default: 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the random inputs (default: 0)")
     parser.add_argument("--trace", action="store_true", help="one line a value: op, shape, range, non-finite")
     parser.add_argument("--keep", action="append", default=[], metavar="NAME", help="save this value too; repeatable")
     parser.add_argument("--stop-after", metavar="NAME", help="end after this value, or after the first op of this type")
@@ -44,22 +56,35 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on, got {text}")
+    return int(text)
+
+
 def _run(options: argparse.Namespace) -> None:
     model = load(options.package, options.function)
-    _print_interface(model)
     if not (options.input or options.random):
         if options.trace or options.keep or options.stop_after or options.output:
             raise InputError("there is nothing to run: give --input NAME=FILE.npy, or --random")
+        _print_interface(model)
         return
     inputs = _inputs(model, options.input, np.random.default_rng(options.seed) if options.random else None)
-    made = {name for operation in model.function.block.operations for name, _ in operation.outputs}
-    wanted = set(options.keep) | (set() if options.stop_after else set(model.outputs) & made)
+    wanted = set(options.keep) | (set() if options.stop_after else set(model.outputs))
     state = model.make_state() if model.states else None
-    values, rows = model.inspect(inputs, state, keep=wanted, stop_after=options.stop_after, trace=True)
+    keep = wanted | set(model.inputs)
+    with warnings.catch_warnings(record=True) as missed:
+        warnings.simplefilter("always", NotReachedWarning)
+        values, rows = model.inspect(inputs, state, keep=keep, stop_after=options.stop_after, trace=True)
+    values = {name: value for name, value in values.items() if name in wanted}
+    _print_interface(model)
     _print_rows(rows if options.trace else [row for row in rows if row.name in wanted])
+    _print_labels(values)
     print(_first_non_finite(rows))
     if options.output:
         _save(values, options.output)
+    if missed:
+        raise InputError(str(missed[0].message))
 
 
 def _print_interface(model: Model) -> None:
@@ -88,16 +113,16 @@ def _inputs(model: Model, given: Sequence[str], rng: np.random.Generator | None)
 def _read_array(file: Path) -> np.ndarray:
     try:
         loaded = np.load(file, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} is not a .npy file: {error}") from error
     if not isinstance(loaded, np.ndarray):
         raise InputError(f"{file} holds several arrays: give one .npy file an input")
     return loaded
 
 
-def _random_array(declared: TensorType, rng: np.random.Generator) -> np.ndarray:
-    """Normal floats, integers 0 and 1 (an index or a length that is rarely out of range)."""
-    shape = [_UNKNOWN_SIZE if size is None else size for size in declared.shape or ()]
+def _random_array(declared: InputType, rng: np.random.Generator) -> np.ndarray:
+    """Normal floats, integers 0 and 1 (an index or a length that is rarely out of range), in the default shape."""
+    shape = declared.example_shape
     if declared.dtype.startswith("float"):
         return rng.standard_normal(shape).astype(declared.dtype)
     return rng.integers(0, 2, shape).astype(declared.dtype)
@@ -109,10 +134,24 @@ def _cells(row: TraceRow) -> tuple[str, ...]:
 
 
 def _print_rows(rows: Sequence[TraceRow]) -> None:
-    table = [_HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADER))]
+    if not rows:  # a classifier yields no tensor
+        return
+    columns = len(_HEADER) - (not any(row.scope for row in rows))  # few packages say which PyTorch module
+    table = [line[:columns] for line in (_HEADER, *(_cells(row) for row in rows))]
+    widths = [max(len(line[column]) for line in table) for column in range(columns)]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_labels(values: Mapping[str, Any]) -> None:
+    """What a classifier yields: a label, and the likeliest classes."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            print(f"{name}: {value}")
+        elif isinstance(value, dict):
+            best = sorted(value.items(), key=lambda pair: -pair[1])[:_CLASSES_SHOWN]
+            listed = ", ".join(f"{label} {share:.6g}" for label, share in best)
+            print(f"{name}: {listed} ({len(value)} classes)")
 
 
 def _first_non_finite(rows: Sequence[TraceRow]) -> str:
@@ -123,12 +162,20 @@ def _first_non_finite(rows: Sequence[TraceRow]) -> str:
     return f"all {len(rows)} values are finite"
 
 
-def _save(values: Mapping[str, np.ndarray], folder: Path) -> None:
+def _save(values: Mapping[str, Any], folder: Path) -> None:
+    """Arrays as .npy, one file for each element of a list; a label or its probabilities as .json."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in values.items():
-        file = folder / f"{name.replace('/', '_')}.npy"
-        np.save(file, value)
-        print(f"saved {file}")
+        file = folder / f"{name.replace('/', '_')}"
+        for index, element in enumerate(value if isinstance(value, list) else [value]):
+            place = f"{file}.{index}" if isinstance(value, list) else f"{file}"
+            if isinstance(element, np.ndarray):
+                place += ".npy"
+                np.save(place, element)
+            else:
+                place += ".json"
+                Path(place).write_text(json.dumps(element, ensure_ascii=False), encoding="utf-8")
+            print(f"saved {place}")
 
 
 def _exit_code(error: Exception) -> int:

@@ -74,6 +74,10 @@ class CompiledFunction:
         with torch.inference_mode():
             return self.root.run(env, watch)
 
+    def constant(self, name: str) -> LazyConst | None:
+        """A constant of the program, or what a `constexpr_` op makes of constants; None for what a run computes."""
+        return self._constants.get(name)
+
     def _slot(self, name: str) -> int:
         return self._slots.setdefault(name, len(self._slots))
 

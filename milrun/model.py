@@ -1,6 +1,7 @@
 """A loaded package: check the inputs, run the function, hand arrays back."""
 
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import torch
 
 from milrun.errors import InputError, PackageError
 from milrun.executor import CompiledFunction
+from milrun.interface import InputType, input_types
 from milrun.numerics import FLOATS, container_from_numpy, numpy_from_container
+from milrun.ops.control_flow import TensorList
 from milrun.package import Package, open_package
-from milrun.program import Function, Program, TensorType, parse_program
+from milrun.program import Function, Operation, Program, TensorType, ValueType, parse_program
 from milrun.state import State
 from milrun.step import LazyConst
-from milrun.watch import StopRun, TraceRow, Watch
+from milrun.watch import NotReachedWarning, StopRun, TraceRow, Watch
 
 
 def load(
@@ -43,7 +46,7 @@ class Model:
     """One function of a package.
 
     Attributes:
-        inputs: name -> `TensorType` of each input.
+        inputs: name -> `InputType` of each input: dtype, shape, and the shapes and defaults that are allowed.
         outputs: name -> `TensorType` of each output, in order.
         states: name -> `TensorType` of each state.
         functions: names of all functions in the package.
@@ -69,7 +72,8 @@ class Model:
         self._weights: dict[int, LazyConst] = {} if weights is None else weights
         self._compiled = CompiledFunction(self.function, cache_weights, self._weights, rounding=rounding)
         tensors = {n: t for n, t in self.function.block.inputs if isinstance(t, TensorType)}
-        self.inputs = {n: t for n, t in tensors.items() if not t.is_state}
+        wanted = {n: t for n, t in tensors.items() if not t.is_state}
+        self.inputs = input_types(package.spec.description, name, wanted)
         self.states = {n: t for n, t in tensors.items() if t.is_state}
         self.outputs = self._output_types()
 
@@ -94,7 +98,8 @@ class Model:
         """Run the function once.
 
         Args:
-            inputs: name -> array of the declared shape. Floats are rounded to the declared dtype, integers must fit it.
+            inputs: name -> array of the declared shape, or of one that the package's description allows. Floats are
+                rounded to the declared dtype, integers must fit it. What has a default may be left out.
             state: what `make_state` returned; changed by the call. Required when the function has states.
 
         Returns:
@@ -122,37 +127,71 @@ class Model:
         Args:
             inputs: as for `predict`.
             state: as for `predict`.
-            keep: names of inner values to return, or "all".
+            keep: names of inner values to return, of inputs or constants too; or "all", every tensor that an op yields.
             stop_after: name of a value, or an op type, after which the run ends.
-            trace: also return one row an op: name, op, shape, dtype, smallest, largest, non-finite count.
+            trace: also return one row an op: name, op, shape, dtype, smallest, largest, non-finite count; before them
+                one for each input and constant that `keep` names.
             visit: called with the name and value of each result as it is computed. An array that it returns, of the
                 same shape and of values that the declared dtype can hold, takes the value's place in the rest of the
                 run. The value must not be changed, and must be copied to be kept.
 
         Returns:
             (name -> array of the values kept, rows). Floats are float32 whatever their declared dtype, which they fit.
+            A classifier's label is a str, its probabilities a dict, a list of tensors a list of arrays.
 
         Raises:
             InputError: as for `predict`, no op yields a value that `keep` or `stop_after` names, or `visit` returned an
                 array of another shape.
             OpError: an op failed.
-        """
-        self._require_known_values(() if keep == "all" else keep, stop_after)
-        watch = Watch(keep=keep, stop_after=stop_after, trace=trace, visit=visit and _on_containers(visit))
-        with suppress(StopRun):
-            self._compiled.run(self._containers(inputs, state), watch)
-        kept = {name: value.numpy().copy() for name, value in watch.values.items()}
-        return kept, watch.rows
 
-    def _require_known_values(self, keep: Iterable[str], stop_after: str | None) -> None:
+        Warns:
+            NotReachedWarning: the run did not come to what `keep` or `stop_after` names, as in a branch not taken.
+        """
+        names = frozenset() if keep == "all" else self._known_values(keep)
+        self._require_stop(stop_after)
+        wanted = keep if keep == "all" else names
+        watch = Watch(keep=wanted, stop_after=stop_after, trace=trace, visit=visit and _on_containers(visit))
+        given = self._containers(inputs, state)
+        for name, operation, declared, value in self._before_the_run(names, given):
+            watch.record(name, operation, declared, value)
+        with suppress(StopRun):
+            self._compiled.run(given, watch)
+        if missed := watch.missed():
+            reason = "in a branch that was not taken, or after the end of the run"
+            warnings.warn(f"not reached: {', '.join(missed)} ({reason})", NotReachedWarning, stacklevel=2)
+        return {name: _plain(value) for name, value in watch.values.items()}, watch.rows
+
+    def _known_values(self, keep: Iterable[str] | str) -> frozenset[str]:
         if isinstance(keep, str):
             raise InputError(f"keep is a set of names or 'all', got '{keep}'")
-        operations = [operation for operation in self.function.block.walk() if operation.type != "const"]
-        names = {name for operation in operations for name, _ in operation.outputs}
-        stops = names | {operation.type for operation in operations}
-        unknown = sorted(set(keep) - names) + ([] if stop_after is None or stop_after in stops else [stop_after])
-        if unknown:
+        names = frozenset(keep)
+        known = {name for operation in self.function.block.walk() for name, _ in operation.outputs} | set(self.inputs)
+        if unknown := sorted(names - known):
             raise InputError(f"no op of {self.path.name} yields {', '.join(unknown)}")
+        return names
+
+    def _require_stop(self, stop_after: str | None) -> None:
+        if stop_after is None:
+            return
+        operations = list(self.function.block.walk())
+        computed = [o for o in operations if self._compiled.constant(o.name) is None]
+        if any(stop_after in (o.type, *dict(o.outputs)) for o in computed):
+            return
+        if stop_after in self.inputs or any(stop_after in (o.type, *dict(o.outputs)) for o in operations):
+            raise InputError(f"a run cannot stop after {stop_after}: it is there before the run, name it in keep")
+        raise InputError(f"no op of {self.path.name} yields {stop_after}")
+
+    def _before_the_run(
+        self, names: frozenset[str], given: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Operation, ValueType, Any]]:
+        """The inputs and constants of these names."""
+        for name, want in self.inputs.items():
+            if name in names:
+                yield name, Operation("input", name, {}, ((name, want),), ()), want, given[name]
+        for operation in self.function.block.walk():
+            for name, declared in operation.outputs:
+                if name in names and (constant := self._compiled.constant(name)) is not None:
+                    yield name, operation, declared, constant.get()
 
     def _output_types(self) -> dict[str, TensorType]:
         types: dict[str, Any] = dict(self.function.block.inputs)
@@ -161,13 +200,18 @@ class Model:
         return {name: types[name] for name in self.function.block.outputs}
 
     def _containers(self, inputs: Mapping[str, np.ndarray], state: State | None) -> dict[str, Any]:
-        if set(inputs) != set(self.inputs):
-            raise InputError(f"{self.path.name} wants inputs {sorted(self.inputs)}, got {sorted(inputs)}")
+        if not isinstance(inputs, Mapping):
+            raise InputError(f"{self.path.name} wants a mapping from name to array, got {type(inputs).__name__}")
+        optional = {name for name, want in self.inputs.items() if want.default is not None}
+        if not set(self.inputs) - optional <= set(inputs) <= set(self.inputs):
+            leave = f" (may be left out: {sorted(optional)})" if optional else ""
+            raise InputError(f"{self.path.name} wants inputs {sorted(self.inputs)}{leave}, got {sorted(inputs)}")
         given: dict[str, Any] = {
-            name: _checked(name, inputs[name], want, self._rounding) for name, want in self.inputs.items()
+            name: _checked(name, inputs[name] if name in inputs else want.filled(), want, self._rounding)
+            for name, want in self.inputs.items()
         }
         if self.states:
-            if state is None or set(state) != set(self.states):
+            if not isinstance(state, State) or set(state) != set(self.states):
                 raise InputError(
                     f"{self.path.name} keeps states {sorted(self.states)}: pass what make_state() returned"
                 )
@@ -188,31 +232,55 @@ def _on_containers(
 ) -> Callable[[str, torch.Tensor], torch.Tensor | None]:
     def see(name: str, value: torch.Tensor) -> torch.Tensor | None:
         instead = visit(name, value.numpy())
-        if instead is not None and instead.shape != value.shape:
-            raise InputError(f"visit gave {list(instead.shape)} for '{name}', which is {list(value.shape)}")
-        return None if instead is None else container_from_numpy(instead)
+        if instead is None:
+            return None
+        array = np.asarray(instead)
+        if array.shape != value.shape:
+            raise InputError(f"visit gave {list(array.shape)} for '{name}', which is {list(value.shape)}")
+        return container_from_numpy(array)
 
     return see
 
 
-def _checked(name: str, value: np.ndarray, type: TensorType, rounding: bool) -> Any:
-    array = np.asarray(value)
-    shape = type.shape
-    if shape is not None and (
-        array.ndim != len(shape) or any(w is not None and w != g for w, g in zip(shape, array.shape, strict=True))
-    ):
-        raise InputError(f"input '{name}' is {type}, got shape {list(array.shape)}")
-    if type.dtype in FLOATS:
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.numpy().copy()
+    if isinstance(value, TensorList):
+        return [_plain(value.blank if element is None else element) for element in value.elements]
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _array(name: str, value: Any, want: InputType) -> np.ndarray:
+    if hasattr(value, "getbands"):
+        raise InputError(
+            f"input '{name}' is {want}: give the pixels as an array, not a PIL image (milrun.standin does)"
+        )
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"input '{name}' is {want}, got a {type(value).__name__} that is no array: {error}") from error
+
+
+def _checked(name: str, value: Any, want: InputType, rounding: bool) -> Any:
+    array, shape = _array(name, value, want), want.shape
+    fits = shape is None or (
+        array.ndim == len(shape) and all(w is None or w == g for w, g in zip(shape, array.shape, strict=True))
+    )
+    # The description speaks where the program leaves a size open; it has [1] for a scalar of the program.
+    if not fits or ((shape is None or None in shape) and want.fault(array.shape)):
+        raise InputError(f"input '{name}' is {want}, got shape {list(array.shape)}")
+    if want.dtype in FLOATS:
         if array.dtype.kind not in "fiub":
-            raise InputError(f"input '{name}' is {type}, got {array.dtype}")
+            raise InputError(f"input '{name}' is {want}, got {array.dtype}")
         with np.errstate(over="ignore"):  # beyond the dtype's range is infinite
             return container_from_numpy(
-                array.astype(np.float16 if type.dtype == "float16" and rounding else np.float32)
+                array.astype(np.float16 if want.dtype == "float16" and rounding else np.float32)
             )
     if array.dtype.kind not in "iub":
-        raise InputError(f"input '{name}' is {type}, got {array.dtype}")
-    if array.dtype.kind != "b" and type.dtype != "bool":
-        limits = np.iinfo(type.dtype)
+        convert = f": convert it with .astype(np.{want.dtype})" if array.dtype.kind == "f" else ""
+        raise InputError(f"input '{name}' is {want}, got {array.dtype}{convert}")
+    if array.dtype.kind != "b" and want.dtype != "bool":
+        limits = np.iinfo(want.dtype)
         if array.size and (array.min() < limits.min or array.max() > limits.max):
-            raise InputError(f"input '{name}' is {type}, got values from {array.min()} to {array.max()}")
-    return container_from_numpy(array.astype(type.dtype))
+            raise InputError(f"input '{name}' is {want}, got values from {array.min()} to {array.max()}")
+    return container_from_numpy(array.astype(want.dtype))

@@ -23,9 +23,10 @@ import numpy as np
 
 from milrun.coreml_proto import FeatureTypes
 from milrun.errors import MilrunError
+from milrun.interface import InputType, function_description
 from milrun.model import Model
 from milrun.package import open_package
-from milrun.program import TensorType, parse_program
+from milrun.program import parse_program
 from milrun.state import State
 
 # What coremltools is told: the newest system and specification that coremltools 9.0 knows.
@@ -97,7 +98,7 @@ class ModelProxy:
             if kind != "mlProgram":
                 raise ModelKindError(f"milrun runs ML Programs only, this model is of kind {kind}")
             self.model = Model(package, parse_program(package), function_name or None, cache_weights=True)
-        self._description = _function_description(package.spec.description, self.model.function.name)
+        self._description = function_description(package.spec.description, self.model.function.name)
         self._load_ns = time.perf_counter_ns() - started
         self._predict_ns: int | None = None
 
@@ -154,7 +155,7 @@ class ModelProxy:
             RuntimeError: an input is missing, or its shape or kind is not the description's; or an op failed.
         """
         started = time.perf_counter_ns()
-        feeds = {item.name: self._feed(item, data) for item in self._description.input}
+        feeds = {item.name: self._feed(item, data) for item in self._description.input if self._is_given(item, data)}
         with _as_runtime_error("Unable to compute the prediction using ML Program: "):
             results = self.model.predict(feeds, None if state is None else state.state)
         self._predict_ns = time.perf_counter_ns() - started
@@ -164,14 +165,18 @@ class ModelProxy:
         """Run the model once an item."""
         return [self.predict(item) for item in data]
 
+    def _is_given(self, item: Any, data: Mapping[str, Any]) -> bool:
+        if item.name not in data and self.model.inputs[item.name].default is None:
+            raise RuntimeError(f"input '{item.name}' is required but not given")
+        return item.name in data
+
     def _feed(self, item: Any, data: Mapping[str, Any]) -> np.ndarray:
         declared = self.model.inputs[item.name]
-        if item.name not in data:
-            return _default(item, declared)
-        if item.type.WhichOneof("Type") == "imageType":
-            return _array_from_image(item, data[item.name]).astype(declared.dtype)
-        array = np.asarray(data[item.name])
-        _check_shape(item, array.shape)
+        is_image = item.type.WhichOneof("Type") == "imageType"
+        array = _array_from_image(item, data[item.name]) if is_image else np.asarray(data[item.name])
+        _check_shape(item.name, declared, array.shape)
+        if is_image:
+            return array.astype(declared.dtype)
         if declared.shape == () and array.size == 1:  # Core ML has no scalars: they come as [1]
             array = array.reshape(())
         if declared.dtype == "bool":
@@ -244,49 +249,9 @@ def _as_runtime_error(prefix: str = "") -> Iterator[None]:
         raise RuntimeError(f"{prefix}{error}") from error
 
 
-def _function_description(description: Any, name: str) -> Any:
-    return next((f for f in description.functions if f.name == name), description)
-
-
-def _default(item: Any, declared: TensorType) -> np.ndarray:
-    """The default value of an optional input."""
-    array = item.type.multiArrayType
-    if not item.type.isOptional:
-        raise RuntimeError(f"input '{item.name}' is required but not given")
-    chosen = array.WhichOneof("defaultOptionalValue")
-    value = 0 if chosen is None else getattr(array, chosen)
-    if declared.shape is not None and None not in declared.shape:
-        return np.full([d for d in declared.shape if d is not None], value, dtype=declared.dtype)
-    return np.full(tuple(array.shape), value, dtype=declared.dtype)
-
-
-def _check_shape(item: Any, shape: tuple[int, ...]) -> None:
-    """Compare with the description; the messages are Core ML's."""
-    array = item.type.multiArrayType
-    flexibility = array.WhichOneof("ShapeFlexibility")
-    fault = ""
-    if flexibility == "enumeratedShapes":
-        if shape not in [tuple(s.shape) for s in array.enumeratedShapes.shapes]:
-            fault = f"MultiArray Shape ({_times(shape)}) was not in enumerated set of allowed shapes"
-    elif flexibility == "shapeRange":
-        fault = _range_fault(shape, [(r.lowerBound, r.upperBound) for r in array.shapeRange.sizeRanges])
-    elif array.shape and shape != tuple(array.shape):
-        fault = f"MultiArray shape ({_times(shape)}) does not match the model description ({_times(array.shape)})"
-    if fault:
-        raise RuntimeError(f"input '{item.name}': {fault}")
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(str(size) for size in shape)
-
-
-def _range_fault(shape: tuple[int, ...], ranges: list[tuple[int, int]]) -> str:
-    if len(shape) != len(ranges):
-        return f"MultiArray shape ({_times(shape)}) does not match the model description: {len(ranges)} dimensions"
-    for dimension, (size, (low, high)) in enumerate(zip(shape, ranges, strict=True)):
-        if size < low or 0 <= high < size:
-            return f"Size ({size}) of dimension ({dimension}) is not in allowed range ({low}..{high})"
-    return ""
+def _check_shape(name: str, declared: InputType, shape: tuple[int, ...]) -> None:
+    if fault := declared.fault(shape):
+        raise RuntimeError(f"input '{name}': {fault}")
 
 
 def _array_from_image(item: Any, image: Any) -> np.ndarray:
@@ -294,10 +259,6 @@ def _array_from_image(item: Any, image: Any) -> np.ndarray:
     wanted = item.type.imageType
     if not hasattr(image, "getbands"):
         raise RuntimeError(f"input '{item.name}' is an image, got {type(image).__name__}")
-    sizes = {(wanted.width, wanted.height)}
-    sizes |= {(s.width, s.height) for s in wanted.enumeratedSizes.sizes}
-    if wanted.WhichOneof("SizeFlexibility") != "imageSizeRange" and image.size not in sizes:
-        raise RuntimeError(f"input '{item.name}' is an image of {sorted(sizes)}, got {image.size}")
     pixels = np.asarray(image, dtype=np.float32)
     if pixels.ndim == 2:
         return pixels[None, None]  # [H, W] -> [1, 1, H, W]

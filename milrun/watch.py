@@ -9,6 +9,10 @@ import torch
 from milrun.program import Operation, TensorType, ValueType
 
 
+class NotReachedWarning(UserWarning):
+    """The run ended without a value that it was asked to keep, or to stop after."""
+
+
 @dataclass(frozen=True)
 class TraceRow:
     """What one op's output looked like; `scope` is the PyTorch module it came from, where the package says so."""
@@ -28,11 +32,11 @@ class Watch:
     """What a run should record beside its outputs.
 
     Attributes:
-        keep: names of values to keep, or "all".
+        keep: names of values to keep, or "all" for every tensor.
         stop_after: name of the value (or op type) after which to stop.
         trace: record one `TraceRow` an output.
         visit: shown each output; what it returns takes the value's place, None leaves it.
-        values: name -> container, filled by the run.
+        values: name -> container (of a classifier: label and probabilities), filled by the run.
         rows: filled by the run.
     """
 
@@ -40,25 +44,35 @@ class Watch:
     stop_after: str | None = None
     trace: bool = False
     visit: Callable[[str, torch.Tensor], torch.Tensor | None] | None = None
-    values: dict[str, torch.Tensor] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     rows: list[TraceRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._kept = None if self.keep == "all" else frozenset(self.keep)
+        self._stopped = False
 
     def see(self, name: str, operation: Operation, type: ValueType, value: Any) -> torch.Tensor | None:
         """Record one output; returns what takes its place, if anything does."""
-        if not isinstance(value, torch.Tensor):
-            return None
-        if self._kept is None or name in self._kept:
+        self.record(name, operation, type, value)
+        return self.visit(name, value) if self.visit and isinstance(value, torch.Tensor) else None
+
+    def record(self, name: str, operation: Operation, type: ValueType, value: Any) -> None:
+        """Keep a value and describe it in a row, as asked."""
+        is_tensor = isinstance(value, torch.Tensor)
+        if is_tensor if self._kept is None else name in self._kept:
             self.values[name] = value
-        if self.trace:
+        if self.trace and is_tensor:
             self.rows.append(_trace_row(name, operation, type, value))
-        return self.visit(name, value) if self.visit else None
 
     def stops(self, name: str, op: str) -> bool:
         """Whether the run ends after the op of this name and type."""
-        return self.stop_after is not None and self.stop_after in (name, op)
+        self._stopped |= self.stop_after in (name, op)
+        return self._stopped
+
+    def missed(self) -> list[str]:
+        """What was asked for and did not come up in the run."""
+        missed = sorted((self._kept or frozenset()) - set(self.values))
+        return missed if self.stop_after is None or self._stopped else [*missed, self.stop_after]
 
 
 class StopRun(Exception):

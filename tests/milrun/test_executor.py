@@ -116,7 +116,7 @@ def test_integer_inputs_must_fit(tmp_path):
     model = milrun.load(path)
     with pytest.raises(InputError, match="got values from 4294967296"):
         model.predict({"i": np.array([2**32])})
-    with pytest.raises(InputError, match="got float32"):
+    with pytest.raises(InputError, match=r"is int32 \[1\], got float32: convert it with \.astype\(np\.int32\)"):
         model.predict({"i": np.array([1.0], np.float32)})
     (y,) = model.predict({"i": np.array([2**31 - 1])}).values()
     np.testing.assert_array_equal(y, np.array([-(2**31)], np.int32))
