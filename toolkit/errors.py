@@ -7,6 +7,7 @@ ToolkitError                    what was given cannot be used                   
 ├── OutputError                 cannot write: disk full, read-only, exists               exit 2
 ├── UnsupportedError            a runtime or op that is not available here               exit 3
 ├── RuntimeFault                a component broke its own contract                       exit 4
+│   └── ComponentFault          names the component, and the tensor that is not finite   exit 4
 └── Interrupted                 Ctrl-C, with something worth keeping                     exit 130
 
 A failed gate is no error: the commands report it and exit 1. Anything that is not a ToolkitError is an internal fault
@@ -14,6 +15,8 @@ and exits 4 with its traceback (toolkit/cli.py).
 """
 
 from typing import ClassVar
+
+FIND_STAGE = "Run `compare --bundle DIR` to find the stage at fault."
 
 
 class ToolkitError(Exception):
@@ -57,6 +60,22 @@ class RuntimeFault(ToolkitError):
     """A component returned something that its own description rules out, or failed while running."""
 
     exit_code = 4
+
+
+class ComponentFault(RuntimeFault):
+    """One function of a component broke its own description.
+
+    Args:
+        component: its name.
+        function: entry point.
+        reason: what is wrong, in one line.
+        next_step: what to do about it.
+        tensor: `NAME` of the output, or `state NAME`, that holds NaN or infinity; empty where the fault is another.
+    """
+
+    def __init__(self, component: str, function: str, reason: str, next_step: str, tensor: str = "") -> None:
+        self.component, self.reason, self.tensor = component, reason, tensor
+        super().__init__(f"component {component} ({function}): {reason}", next_step)
 
 
 class Interrupted(ToolkitError):

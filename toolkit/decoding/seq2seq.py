@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from toolkit.decoding.transcript import Stop
-from toolkit.errors import RuntimeFault, ToolkitError
+from toolkit.errors import FIND_STAGE, RuntimeFault, ToolkitError
 
 
 class Decoder(Protocol):
@@ -159,9 +159,7 @@ def processed(logits: np.ndarray, history: Sequence[int], eos_id: int, options: 
 
 def _choice(logits: np.ndarray, history: Sequence[int], eos_id: int, options: GreedyOptions) -> Choice:
     if np.isnan(logits).any():
-        raise RuntimeFault(
-            "the decoder returned logits that are not numbers", "Run `compare --bundle DIR` to find the stage at fault."
-        )
+        raise RuntimeFault("the decoder returned logits that are not numbers", FIND_STAGE)
     scores = processed(logits, history, eos_id, options)
     token = int(scores.argmax())
     return Choice(token, _probability(logits, token), _margin(scores, eos_id))

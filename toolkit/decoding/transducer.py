@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from toolkit.errors import RuntimeFault
+from toolkit.errors import FIND_STAGE, RuntimeFault
 from toolkit.runtimes.base import Component
 
 
@@ -214,5 +214,5 @@ def _check(decision: Decision) -> None:
     if decision.token_id < 0 or decision.duration < 0:
         raise RuntimeFault(
             f"the decoder returned token {decision.token_id} with duration {decision.duration}",
-            "Run `compare --bundle DIR` to find the stage at fault.",
+            FIND_STAGE,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.errors import RuntimeFault
+from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
 from toolkit.parity.exhibits import Exhibit, Shown
 from toolkit.parity.gates import Gate
 from toolkit.parity.measures.metrics import Metrics, NotComparableError, compare_arrays, worst
@@ -242,7 +242,7 @@ class Ladder:
         except SkipStage as skip:
             self.add_row(stage, Row(what, Status.SKIPPED, note=str(skip)))
         except RuntimeFault as fault:
-            self.add_row(stage, Row(what, Status.FAILED, note=str(fault)))
+            self.add_row(stage, Row(what, Status.FAILED, note=note_of_fault(fault, fault.message)))
 
     def result(self) -> LadderResult:
         """All stages in the ladder's order."""
@@ -278,6 +278,15 @@ def _of(rung: Rung, row: Row) -> Row:
 def passed(results: Sequence[LadderResult]) -> bool:
     """Whether something was compared and all of it passed."""
     return bool(results) and all(result.passed for result in results)
+
+
+def note_of_fault(fault: RuntimeFault, what: str) -> str:
+    """What a row says of a fault: the way to `compare` has been taken, the next step leads into the component."""
+    if fault.next_step != FIND_STAGE:
+        return f"{what}. {fault.next_step}"
+    if isinstance(fault, ComponentFault):
+        return f"{what}; `compare --bundle DIR --layers {fault.component}` names the op"
+    return what
 
 
 def row_from_metrics(output: str, metrics: Mapping[str, float], gate: Gate, note: str = "", headline: str = "") -> Row:

@@ -20,12 +20,12 @@ import numpy as np
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import Compression, ParityEntry, Precision
 from toolkit.corpora.open import open_corpus
-from toolkit.errors import BundleError, RuntimeFault
+from toolkit.errors import BundleError, ComponentFault, RuntimeFault
 from toolkit.export.spec import ExportPlan, FunctionSpec
 from toolkit.export.spec import Gate as PackageGate
 from toolkit.model import ModelInfo
 from toolkit.parity.gates import Gate, gate_from_package_gate
-from toolkit.parity.ladder import Row, Status, row_from_metrics
+from toolkit.parity.ladder import Row, Status, note_of_fault, row_from_metrics
 from toolkit.parity.measures.margins import is_near_tie, top_two
 from toolkit.parity.measures.metrics import Metrics, NotComparableError, compare_arrays, worst
 from toolkit.parity.subject import Clip
@@ -62,6 +62,7 @@ class OutputParity:
         near_ties: flips that were excused.
         gate: limits.
         fault: why it could not be compared; empty otherwise.
+        skipped: whether the fault is another output's, whose row has failed.
     """
 
     component: str
@@ -72,13 +73,14 @@ class OutputParity:
     near_ties: int
     gate: Gate
     fault: str = ""
+    skipped: bool = False
 
     def row(self) -> Row:
         """The form the ladder shows."""
         only = "" if self.function == "main" else f" {self.function}"
         label = f"{self.component}{only}: {self.output}"
         if self.metrics is None:
-            return Row(label, Status.FAILED, {}, self.gate, self.fault)
+            return Row(label, Status.SKIPPED if self.skipped else Status.FAILED, {}, self.gate, self.fault)
         numbers = self.metrics.shown()
         if self.metrics.integer:
             numbers["flip_share"] = (self.metrics.mismatches - self.near_ties) / self.metrics.elements
@@ -202,17 +204,17 @@ class _Replay:
     def function(self, component: str, function: str, calls: Sequence[Call]) -> Iterator[OutputParity]:
         """Every output and state of one function."""
         declared = self.plan.component(component).function(function)
-        fault, replayed = "", []
+        blanks = list(self._blanks(component, declared, len(calls)))
+        if not calls:
+            yield from (replace(blank, fault="never called on real audio") for blank in blanks)
+            return
         try:
             replayed = [self._run(call) for call in calls]
         except RuntimeFault as error:
-            fault = str(error)
-        if not calls:
-            fault = "never called on real audio"
-        for blank in self._blanks(component, declared, len(calls)):
-            if fault:
-                yield replace(blank, fault=fault)
-            elif blank.output.startswith(_STATE):
+            yield from _faulty(blanks, error)
+            return
+        for blank in blanks:
+            if blank.output.startswith(_STATE):
                 yield _state(blank, calls, replayed)
             else:
                 yield self._output(blank, calls, [call.outputs for call in replayed])
@@ -268,6 +270,20 @@ class _Replay:
         noise = float(np.abs(theirs - ours).max())
         rows = theirs.reshape(flipped.size, -1)[flipped.ravel()]  # [decisions, candidates]
         return sum(is_near_tie(top_two(row).margin, noise) for row in rows)
+
+
+def _faulty(blanks: Sequence[OutputParity], fault: RuntimeFault) -> Iterator[OutputParity]:
+    """Rows of a function that could not be run: where one tensor is at fault, the others were only not measured."""
+    tensor = fault.tensor if isinstance(fault, ComponentFault) else ""
+    if tensor not in {blank.output for blank in blanks}:
+        yield from (replace(blank, fault=note_of_fault(fault, fault.message)) for blank in blanks)
+        return
+    assert isinstance(fault, ComponentFault)
+    for blank in blanks:
+        if blank.output == tensor:
+            yield replace(blank, fault=note_of_fault(fault, fault.reason))
+        else:
+            yield replace(blank, fault=f"not measured: '{tensor}' of the same call is not finite", skipped=True)
 
 
 def _state(blank: OutputParity, calls: Sequence[Call], replayed: Sequence[Call]) -> OutputParity:

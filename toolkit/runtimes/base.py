@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from toolkit.errors import RuntimeFault
+from toolkit.errors import FIND_STAGE, ComponentFault
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,11 @@ class Component(ABC):
             if tuple(value.shape) != info.shape or value.dtype.name != info.dtype:
                 self._refuse(f"{side} '{name}' is {value.dtype.name} {list(value.shape)}, declared {info}")
             if value.dtype.kind == "f" and not np.isfinite(value).all():
-                self._refuse(f"{side} '{name}' holds {int((~np.isfinite(value)).sum())} NaN or infinite values")
+                reason = f"{side} '{name}' holds {int((~np.isfinite(value)).sum())} NaN or infinite values"
+                self._refuse(reason, tensor={"output": name, "state": f"state {name}"}.get(side, ""))
 
-    def _refuse(
-        self, reason: str, next_step: str = "Run `compare --bundle DIR` to find the stage at fault."
-    ) -> NoReturn:
-        raise RuntimeFault(f"component {self.name} ({self.function}): {reason}", next_step)
+    def _refuse(self, reason: str, next_step: str = FIND_STAGE, tensor: str = "") -> NoReturn:
+        raise ComponentFault(self.name, self.function, reason, next_step, tensor)
 
 
 class Runtime(ABC):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from toolkit.errors import RuntimeFault
+from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
 from toolkit.parity.gates import Gate
 from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status, row_from_metrics
 from toolkit.parity.rungs import Declared, Rung
@@ -80,6 +80,24 @@ def test_a_fault_of_a_component_is_a_failed_row_and_later_stages_run():
     result = board.result()
     assert result.blame == "wrappers"
     assert result.stages[-1].status is Status.PASSED
+
+
+def test_a_fault_leads_into_the_component_and_not_back_to_compare():
+    board = ladder()
+    for number, fault in enumerate(
+        (
+            ComponentFault("encoder", "main", "output 'y' is float16", FIND_STAGE),
+            RuntimeFault("the decoder broke", FIND_STAGE),
+            ComponentFault("encoder", "main", "it keeps no states", "Pass none."),
+        )
+    ):
+        with board.attempt("wrappers", str(number)):
+            raise fault
+    assert [row.note for row in board.result().stages[1].rows if row.status is Status.FAILED] == [
+        "component encoder (main): output 'y' is float16; `compare --bundle DIR --layers encoder` names the op",
+        "the decoder broke",
+        "component encoder (main): it keeps no states. Pass none.",
+    ]
 
 
 def test_non_finite_fails_whatever_the_gate():
