@@ -40,16 +40,16 @@ def _summary(results: Sequence[LadderResult]) -> Markup:
     return element(
         "header",
         element("h1", "Parity report ", status_html(word)),
-        element("p", _blame(results), class_="blame"),
+        *_blame(results),
         _overview(results),
     )
 
 
-def _blame(results: Sequence[LadderResult]) -> str:
-    if not results:
-        return "Nothing was compared."
-    failed = [result.verdict for result in results if not result.passed]
-    return ". ".join(failed or (result.verdict for result in results)) + "."
+def _blame(results: Sequence[LadderResult]) -> list[Markup]:
+    """What failed, a model each, so that it is read first; else what passed."""
+    failed = [element("p", result.verdict, ".", class_="blame failed") for result in results if not result.passed]
+    said = ". ".join(result.verdict for result in results) or "Nothing was compared"
+    return failed or [element("p", said, ".", class_="blame")]
 
 
 def _overview(results: Sequence[LadderResult]) -> Markup:

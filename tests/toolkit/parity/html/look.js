@@ -36,6 +36,9 @@ async function look() {
     drawings: drawings.length,
     shapes: all("svg path, svg rect").length,
     unreachable: all(".scrolled").filter((e) => e.tabIndex < 0 || !e.getAttribute("aria-label")).length,
+    sticky: all("td, thead th").filter((e) => getComputedStyle(e).position === "sticky").length,
+    clipped: all(".scrolled").filter((e) => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== "auto").length,
+    captions: all("caption").filter((e) => e.getBoundingClientRect().right > page.documentElement.clientWidth).length,
     colours: [getComputedStyle(page.body).color, getComputedStyle(page.body).backgroundColor],
     problems,
   };

@@ -101,6 +101,17 @@ def test_summary_and_blame_stand_first():
     assert "<title>Parity report: passed</title>" in html_from_results([sample_result(fail=False)])
 
 
+def test_each_failed_model_has_its_line_of_blame_and_no_other_has():
+    failing = replace(sample_result(), model="third")
+    text = html_from_results([sample_result(), replace(sample_result(fail=False), model="second"), failing])
+    page = Page(text)
+    assert [a["class"] for a in page.all("p") if "blame" in a.get("class", "")] == ["blame failed"] * 2
+    head = page.text[: page.text.index("Models and stages")]
+    assert "toy: FAILED, the first" in head
+    assert "third: FAILED, the first" in head
+    assert "second" not in head
+
+
 def test_nothing_compared_is_no_pass():
     text = Page(html_from_results([])).text
     assert "Nothing was compared" in text
@@ -272,7 +283,8 @@ def test_a_browser_shows_all_of_it(browser, tmp_path, width):
     assert len(found["sounds"]) == 4
     assert all(duration == pytest.approx(1, abs=0.01) for duration in found["sounds"])
     assert found["drawings"] == 8
-    assert found["unreachable"] == 0
+    assert (found["unreachable"], found["clipped"], found["captions"]) == (0, 0, 0)
+    assert (found["sticky"] > 0) is (width > 700)  # else the result would hide the columns beside it
     assert console == []
 
 
