@@ -1,6 +1,7 @@
 """`compare`: hold a bundle against its PyTorch model, stage by stage, and name the first stage to blame."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,7 @@ def compare(
     dataset: Annotated[
         str,
         typer.Option(
-            help="demo, librispeech or fleurs:LANGUAGE (streamed; all is every language), "
+            help="demo, librispeech or fleurs:LANGUAGE (streamed; fleurs:all is every language), "
             "or a folder: audio beside .txt, or a .jsonl."
         ),
     ] = "demo",
@@ -68,57 +69,136 @@ def compare(
 
     Exits with 1 when a gate fails, and names the first stage to blame.
     """
+    models = _models(model, bundle)
+    options = _options(models, extra, asked=model is not None)
+    request = _Request(models, bundle, dataset, num_files, runtime, options, as_json, report, blame, save, against)
+    if layers is not None or ranges:
+        _check_inside(request, extra)
+        _look_inside(request, layers, ranges)
+    else:
+        _climb(request)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for, as it was given; a bundle that is None is each model's demo bundle."""
+
+    models: list[ModelInfo]
+    bundle: Path | None
+    dataset: str
+    num_files: int | None
+    runtime: Any
+    options: dict[str, dict[str, Any]]
+    as_json: bool
+    report: Path | None
+    blame: bool
+    save: Path | None
+    against: Path | None
+
+
+def _climb(request: _Request) -> None:
+    """The ladder of every model; exits with 1 when a gate fails."""
     from toolkit.output import write_text
     from toolkit.parity import report as reports
     from toolkit.parity.ladder import passed
 
-    models = _models(model, bundle)
-    if layers or ranges:
-        return _look_inside(models, bundle, dataset, num_files, layers, ranges, as_json)
-    options = _options(models, extra, asked=model is not None)
-    _check_modes(models, runtime, blame, save, against)
-    if report:
-        reports.check_report(report)
-    exhibits = reports.exhibits_wanted(report)
-    modes = {"exhibits": exhibits, "save": save, "against": against}
-    results = [_result(m, bundle, runtime, dataset, num_files, options[m.id], modes, blame) for m in models]
-    if as_json:
+    capture = _checked(request)
+    results = [_result(request, model, capture) for model in request.models]
+    if request.as_json:
         typer.echo(reports.json_from_results(results))
     else:
         reports.print_results(results)
-    if report:
-        write_text(report, reports.report_text(report, results))
+    if request.report:
+        write_text(request.report, reports.report_text(request.report, results))
     if not passed(results):
         raise typer.Exit(GATE_FAILED)
 
 
-def _look_inside(
-    models: list[ModelInfo],
-    folder: Path | None,
-    dataset: str,
-    num_files: int | None,
-    layers: str | None,
-    ranges: bool,
-    as_json: bool,
-) -> None:
+def _checked(request: _Request) -> Any:
+    """Refuse what cannot be, or does not go together, before any work is done; the capture to replay, if any."""
+    from toolkit.corpora.open import check_corpus
+    from toolkit.runtimes.open import check_runtime
+
+    if request.blame and request.runtime == "eager":
+        raise typer.BadParameter("--blame runs the packages too: leave --runtime eager out")
+    if (request.save or request.against) and len(request.models) != 1:
+        raise typer.BadParameter("a capture is of one model: name it")
+    if request.report:
+        from toolkit.parity.report import check_report
+
+        check_report(request.report)
+    check_corpus(request.dataset, request.num_files)
+    check_runtime(request.runtime)
+    if request.save:
+        from toolkit.parity.capture import check_capture_output
+
+        check_capture_output(request.save)
+    if not request.against:
+        return None
+    from toolkit.parity.capture import check_model, read_capture
+
+    capture = read_capture(request.against)
+    check_model(capture, request.models[0].id)
+    return capture
+
+
+def _check_inside(request: _Request, extra: dict[str, Any]) -> None:
+    """Refuse what belongs to the ladder: the packages are run here op by op, on calls recorded from the wrappers."""
+    from toolkit.corpora.open import check_corpus
+
+    ladders = {"report": request.report, "blame": request.blame, "save": request.save, "against": request.against}
+    given = [name for name, value in (ladders | extra).items() if value not in (None, False)]
+    flags = [f"--{name.replace('_', '-')}" for name in given]
+    if request.runtime not in ("auto", "portable"):
+        flags.append(f"--runtime {request.runtime}")
+    if flags:
+        raise typer.BadParameter(f"--layers and --ranges run the packages alone: leave {', '.join(flags)} out")
+    check_corpus(request.dataset, request.num_files)
+
+
+def _look_inside(request: _Request, layers: str | None, ranges: bool) -> None:
     """The first op out of bounds, and what float16 cannot hold; exits with 1 where an op is."""
+    models = _models_with(layers, request)
     from toolkit.bundle.bundle import open_bundle
-    from toolkit.parity.inside.look import json_from_insides, look_inside
+    from toolkit.parity.inside.look import check_functions, json_from_insides, look_inside
     from toolkit.parity.inside.tables import print_insides
     from toolkit.parity.packages import CLIPS_EXERCISED
 
+    bundles = {model.id: open_bundle(request.bundle or demo_bundle(model)) for model in models}
+    meant = check_functions(bundles, layers)
     found = []
     with progress() as bar:
-        for model in models:
-            bundle = open_bundle(folder or demo_bundle(model))
-            clips = _clips(model, bundle.manifest.host["sample_rate"], dataset, num_files or CLIPS_EXERCISED, bar)
+        for model in (m for m in models if m.id in meant):
+            bundle, num_files = bundles[model.id], request.num_files or CLIPS_EXERCISED
+            clips = _clips(model, bundle.manifest.host["sample_rate"], request.dataset, num_files, bar)
             found.append(look_inside(model, bundle, list(clips), layers, ranges))
-    if as_json:
+    if request.as_json:
         typer.echo(json_from_insides(found))
     else:
         print_insides(found)
     if not all(one.passed for one in found):
         raise typer.Exit(GATE_FAILED)
+
+
+def _models_with(layers: str | None, request: _Request) -> list[ModelInfo]:
+    """The models that have the component of --layers; all of them where it names none."""
+    wanted = (layers if layers is not None else "all").partition(":")[0]
+    if wanted == "all":
+        return request.models
+    held = {model.id: _components(model, request.bundle) for model in request.models}
+    if not any(wanted in names for names in held.values()):
+        there = "; ".join(f"{model} has {', '.join(names)}" for model, names in held.items())
+        raise typer.BadParameter(f"no such component '{wanted}' for --layers: give all or one that is there; {there}")
+    return [model for model in request.models if wanted in held[model.id]]
+
+
+def _components(model: ModelInfo, folder: Path | None) -> tuple[str, ...]:
+    """Those of a bundle; a demo bundle has all that the model declares."""
+    if folder is None:
+        return model.components
+    from toolkit.bundle.bundle import read_manifest
+
+    return tuple(component.name for component in read_manifest(folder).components)
 
 
 def _models(name: str | None, bundle: Path | None) -> list[ModelInfo]:
@@ -142,67 +222,40 @@ def _options(models: list[ModelInfo], given: dict[str, Any], *, asked: bool) -> 
     return {m.id: resolve_options(m, "compare", {k: v for k, v in given.items() if k in known[m.id]}) for m in models}
 
 
-def _check_modes(models: list[ModelInfo], runtime: str, blame: bool, save: Path | None, against: Path | None) -> None:
-    """Refuse what does not go together, before any work is done."""
-    from toolkit.output import check_output
-
-    if blame and runtime == "eager":
-        raise typer.BadParameter("--blame runs the packages too: leave --runtime eager out")
-    if (save or against) and len(models) != 1:
-        raise typer.BadParameter("a capture is of one model: name it")
-    if save:
-        check_output(save)
-
-
-def _result(
-    model: ModelInfo,
-    folder: Path | None,
-    runtime: Any,
-    dataset: str,
-    num_files: int | None,
-    options: dict[str, Any],
-    modes: dict[str, Any],
-    blame: bool,
-) -> Any:
+def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
     from toolkit.bundle.bundle import open_bundle
     from toolkit.parity.engine import open_subject, run_ladder
+    from toolkit.parity.report import exhibits_wanted
 
-    folder = folder or demo_bundle(model)
-    opened = open_bundle(folder)
-    against = _capture(modes["against"], opened)
+    folder = request.bundle or demo_bundle(model)
+    opened, options = open_bundle(folder), request.options[model.id]
+    if capture:
+        from toolkit.parity.capture import check_capture
+
+        check_capture(capture, opened)
     with progress() as bar:
 
         def clips() -> Iterator[Any]:
-            return _clips(model, opened.manifest.host["sample_rate"], dataset, num_files, bar)
+            return _clips(model, opened.manifest.host["sample_rate"], request.dataset, request.num_files, bar)
 
-        subject = open_subject(model, opened, runtime, clips(), options)
+        subject = open_subject(model, opened, request.runtime, clips(), options)
         about = {
             "bundle": str(folder),
             "checkpoint": opened.manifest.checkpoint.id,
             "precision": "/".join(sorted(set(subject.precision.values()))),
             "target": opened.manifest.target,
             "runtime": subject.runtime.name,
-            "dataset": dataset,
+            "dataset": request.dataset,
         }
-        result = run_ladder(subject, about, **modes | {"against": against})
-        if not blame:
+        exhibits = exhibits_wanted(request.report)
+        result = run_ladder(subject, about, exhibits=exhibits, save=request.save, against=capture)
+        if not request.blame:
             return result
         from toolkit.parity.blame import walk_of_bundle
 
         reporter = step_reporter(bar, f"convert {model.id}")
         walk = walk_of_bundle(model, opened, subject.runtime.name, clips, options, result, reporter)
         return walk.added_to(result)
-
-
-def _capture(file: Path | None, bundle: Any) -> Any:
-    """The capture to replay, if it is one of this bundle's kind."""
-    if file is None:
-        return None
-    from toolkit.parity.capture import check_capture, read_capture
-
-    capture = read_capture(file)
-    check_capture(capture, bundle)
-    return capture
 
 
 def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar: Any) -> Iterator[Any]:

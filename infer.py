@@ -73,9 +73,12 @@ def infer(
     Speech is written to a file, or with --stream as it is made: to a WAV that grows, or to stdout as raw PCM (signed
     16 bits, little endian, mono).
     """
+    from toolkit.runtimes.open import check_runtime
+
     chosen = _model(model, bundle)
     options = resolve_options(chosen, "infer", extra)
-    TASKS[chosen.task](_Request(audio or [], chosen, bundle, runtime, form, output, options))
+    check_runtime(runtime)
+    TASKS[chosen.task](_Request(audio or [], chosen, bundle, runtime, form, output, options, frozenset(extra)))
 
 
 def _model(name: str | None, bundle: Path | None) -> ModelInfo:
@@ -93,7 +96,12 @@ def _model(name: str | None, bundle: Path | None) -> ModelInfo:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a task is asked to do, as it was given; a bundle that is None is the demo's."""
+    """What a task is asked to do, as it was given; a bundle that is None is the demo's.
+
+    Attributes:
+        options: of the model, those that were not given as it declares them.
+        given: names of those that were.
+    """
 
     audio: list[str]
     model: ModelInfo
@@ -102,6 +110,7 @@ class _Request:
     form: Format | None
     output: Path | None
     options: dict[str, Any]
+    given: frozenset[str]
 
 
 def _transcribe(request: _Request) -> None:
@@ -117,12 +126,12 @@ def _align(request: _Request) -> None:
     """Write when each word of a text is said in the one file; the model declares `text`, `text_file`, `language`."""
     form = _checked_form(request)
     options = dict(request.options)
-    given, file, language = (options.pop(name) for name in ("text", "text_file", "language"))
+    _, file, language = (options.pop(name) for name in ("text", "text_file", "language"))
     if len(request.audio) > 1:
         raise typer.BadParameter(f"{request.model.id} aligns one file with its text, {len(request.audio)} are given")
     if file == STDIN == request.audio[0]:
         raise typer.BadParameter("stdin (-) can be read once only: give AUDIO or --text-file another way")
-    text = _text(given, file, "the words that are said")
+    text = _text(request, "the words that are said")
     (result,) = _results(
         request,
         options,
@@ -141,9 +150,9 @@ def _speak(request: _Request) -> None:
     if request.form:
         raise typer.BadParameter(f"{request.model.id} speaks: --format is for models that listen")
     options = dict(request.options)
-    given, file, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
+    _, _, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
     to = destination(request.output, stream)
-    text = _text(given, file, "the words to say")
+    text = _text(request, "the words to say")
     pipeline, runtime = _pipeline(request, options)
     try:
         speech = speak(pipeline, text, to)
@@ -184,6 +193,8 @@ def _checked_form(request: _Request) -> Format:
         check_source(source)
     if request.output:
         check_output(request.output)
+        if any(source != STDIN and request.output.resolve() == Path(source).resolve() for source in audio):
+            raise typer.BadParameter(f"--output {request.output} is one of the audio files, which it would replace")
     return form
 
 
@@ -196,17 +207,23 @@ def _write(request: _Request, text: str) -> None:
         typer.echo(text, nl=False)
 
 
-def _text(given: str, file: str, what: str) -> str:
+def _text(request: _Request, what: str) -> str:
     """The text of --text or --text-file, of which one must be there."""
-    if bool(given) == bool(file):
-        raise typer.BadParameter(f"give {what} with one of --text and --text-file")
-    text = given or _read_text(file)
+    given = request.given & {"text", "text_file"}
+    if len(given) != 1:
+        count = "both are given" if given else "neither is given"
+        raise typer.BadParameter(f"give {what} with one of --text and --text-file: {count}")
+    file = None if "text" in given else request.options["text_file"]
+    text = request.options["text"] if file is None else _read_text(file)
     if not text.strip():
-        raise ToolkitError(f"{'--text' if given else _shown(file)} holds no words", f"Give {what}.")
+        shown = "--text" if file is None else _shown(file)
+        raise ToolkitError(f"{shown} {'holds no words' if text else 'is empty'}", f"Give {what}.")
     return text.strip()
 
 
 def _read_text(file: str) -> str:
+    if not file:
+        raise ToolkitError("--text-file names no file", "Give its path, or - for standard input.")
     try:
         content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
         return content.decode("utf-8-sig")

@@ -127,8 +127,9 @@ def test_folder_of_your_own(run, bundle, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there on macOS")
-def test_coreml_off_macos_is_not_available(run, bundle):
-    code, out, err = run("--bundle", bundle, "--runtime", "coreml")
+def test_coreml_off_macos_is_not_available(run, monkeypatch):
+    monkeypatch.setattr(compare, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+    code, out, err = run("--runtime", "coreml")
     assert (code, out) == (3, "")
     assert "portable" in err
 
@@ -143,9 +144,13 @@ def test_coreml_off_macos_is_not_available(run, bundle):
         (["--bundle", "no/such/folder"], "no bundle at no/such/folder"),
         (["--report", "no/such/folder/report.md"], "no folder no/such/folder"),
         (["--report", "report.pdf"], "Give a name that ends in .html or .md."),
+        (["--dataset", "nosuch"], "no data set 'nosuch'"),
+        (["--dataset", "fleurs"], "FLEURS needs a language. Give --dataset fleurs:LANGUAGE: all, ar,"),
+        (["--dataset", "fleurs:xx"], "not 'xx'"),
     ],
 )
-def test_usage_errors_are_one_line(run, arguments, message):
+def test_usage_errors_are_one_line_before_any_work(run, monkeypatch, arguments, message):
+    monkeypatch.setattr(compare, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1

@@ -1,6 +1,7 @@
 """`compare --blame`, `--save` and `--against` as a user runs them, on a converted demo checkpoint and a real clip."""
 
 import json
+import shutil
 
 import pytest
 from safetensors import safe_open
@@ -8,6 +9,8 @@ from safetensors import safe_open
 import compare
 from models.parakeet_tdt import MODEL
 from tests.commands import command_runner
+from tests.toolkit.parity.inside.damage import Damage
+from toolkit.bundle.checksums import sha256_of_path
 from toolkit.export.convert import ConvertRequest, convert, prepare
 
 
@@ -47,20 +50,83 @@ def test_blame_and_save_then_against(run, bundle, tmp_path):
     assert "same machine, packages, versions" in out
 
 
+@pytest.fixture
+def no_bundle(monkeypatch):
+    """Nothing may be converted or opened."""
+    monkeypatch.setattr(compare, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--save", "x.safetensors"], "a capture is of one model: name it"),
         (["--against", "x.safetensors"], "a capture is of one model: name it"),
-        (["parakeet-tdt", "--save", "no/such/folder/x"], "no folder no/such/folder"),
+        (["parakeet-tdt", "--save", "no/such/folder/x.safetensors"], "no folder no/such/folder"),
+        (["parakeet-tdt", "--save", "x.bin"], "Give a name that ends in .safetensors."),
+        (["parakeet-tdt", "--against", "no/such/file"], "no capture at no/such/file"),
         (["parakeet-tdt", "--blame", "--runtime", "eager"], "leave --runtime eager out"),
+        (["parakeet-tdt", "--layers", "joint", "--decoder", "nonsense"], "parakeet-tdt has no option --decoder"),
+        (["parakeet-tdt", "--layers", "joint", "--report", "x.md"], "leave --report out"),
+        (["parakeet-tdt", "--ranges", "--blame", "--save", "x.safetensors"], "leave --blame, --save out"),
+        (["parakeet-tdt", "--ranges", "--against", "x.safetensors"], "leave --against out"),
+        (["cohere-transcribe", "--ranges", "--decoder", "stateful"], "leave --decoder out"),
+        (["parakeet-tdt", "--layers", "all", "--runtime", "eager"], "leave --runtime eager out"),
+        (["parakeet-tdt", "--layers", "all", "--dataset", "nosuch"], "no data set 'nosuch'"),
+        (["parakeet-tdt", "--layers", "nosuch"], "no such component 'nosuch'"),
+        (["parakeet-tdt", "--layers", ""], "no such component ''"),
+        (["--layers", "nosuch:main"], "pocket-tts has text_embedding"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(run, arguments, message):
+def test_what_does_not_go_together_is_one_line(run, no_bundle, arguments, message):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_layers_of_a_component_leave_out_the_models_that_lack_it(run, bundle, monkeypatch):
+    asked = []
+    monkeypatch.setattr(compare, "demo_bundle", lambda model: asked.append(model.id) or bundle)
+    code, out, err = run("--layers", "joint:main", "--num-files", 1, "--runtime", "portable", "--json")
+    value = json.loads(out)
+    assert (code, err, asked) == (0, "", [MODEL.id])
+    assert [(found["model"], found["component"]) for found in value["layers"]] == [(MODEL.id, "joint")]
+    code, out, err = run("--layers", "joint:audio_4s", "--num-files", 1)
+    assert (code, out) == (2, "")
+    assert "no such function 'joint:audio_4s'. Give one of: joint:main." in err
+
+
+def not_finite(bundle, folder):
+    """A copy of the bundle with a weight of the encoder that is no number, and fitting checksums."""
+    copy = folder / "damaged"
+    shutil.copytree(bundle, copy)
+    damaged = Damage(copy / "encoder.mlpackage", folder)
+    damaged.scale_weight(damaged.op("linear", "encoder.1.feed_forward1.linear1"), "weight", float("nan"))
+    shutil.rmtree(copy / "encoder.mlpackage")
+    shutil.move(damaged.path, copy / "encoder.mlpackage")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for entry in manifest["components"]:
+        for package in entry["packages"]:
+            package["sha256"] = sha256_of_path(copy / package["file"])
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_what_is_not_finite_is_named_once_with_the_way_into_the_component(run, bundle, tmp_path):
+    damaged = not_finite(bundle, tmp_path)
+    code, out, _ = run("--bundle", damaged, "--num-files", 1, "--json")
+    (found,) = json.loads(out)["models"]
+    rows = {row["output"]: row for row in found["stages"][2]["rows"]}
+    assert (code, found["blame"]) == (1, "packages")
+    assert {name for name, row in rows.items() if row["status"] == "FAILED"} == {"encoder audio_4s: encoder"}
+    length = rows["encoder audio_4s: encoder_length"]
+    assert (length["status"], length["note"]) == ("SKIP", "not measured: 'encoder' of the same call is not finite")
+    step = "; `compare --bundle DIR --layers encoder` names the op)"
+    assert found["verdict"].endswith(f"NaN or infinite values{step}")
+    assert "(encoder audio_4s: encoder: output 'encoder' holds " in found["verdict"]
+    code, out, _ = run("--bundle", damaged, "--num-files", 1, "--layers", "encoder")
+    assert code == 1
+    assert "encoder.layers.1.feed_forward1.linear1" in out.rstrip().splitlines()[-1]
 
 
 def test_a_file_that_is_no_capture_is_one_line_before_any_work(run, bundle, tmp_path):

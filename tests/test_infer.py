@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import stat
+import sys
 
 import numpy as np
 import pytest
@@ -103,6 +105,21 @@ def test_bad_audio(run, tmp_path, case):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert complaint in err
     assert not target.exists()
+
+
+def test_the_audio_is_never_written_over(run, tmp_path):
+    clip = shutil.copy(CLIP, tmp_path / "a.wav")
+    code, out, err = run(clip, "--output", tmp_path / "bundle" / ".." / "a.wav")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "is one of the audio files" in err
+    assert clip.read_bytes() == CLIP.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there on macOS")
+def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch):
+    monkeypatch.setattr(command, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+    code, out, err = run(CLIP, "--runtime", "coreml")
+    assert (code, out, err.count("\n")) == (3, "", 1)
 
 
 @pytest.mark.parametrize(

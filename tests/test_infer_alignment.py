@@ -139,12 +139,13 @@ def test_words_without_length_are_one_line_however_many(run, clip):
 
 
 BAD_TEXT = {
-    "none": ([], "one of --text and --text-file"),
-    "empty": (["--text", ""], "one of --text and --text-file"),
-    "both": (["--text", "a", "--text-file", "a.txt"], "one of --text and --text-file"),
+    "none": ([], "one of --text and --text-file: neither is given"),
+    "empty": (["--text", ""], "--text is empty"),
+    "both": (["--text", "a", "--text-file", "a.txt"], "one of --text and --text-file: both are given"),
+    "no_name": (["--text-file", ""], "--text-file names no file"),
     "blank": (["--text", " \n"], "--text holds no words"),
     "blank_file": (["--text-file", "blank.txt"], "--text-file blank.txt holds no words"),
-    "blank_stdin": (["--text-file", "-"], "standard input holds no words"),
+    "blank_stdin": (["--text-file", "-"], "standard input is empty"),
     "missing": (["--text-file", "none.txt"], "--text-file none.txt cannot be read: No such file"),
     "folder": (["--text-file", "."], "--text-file . cannot be read: Is a directory"),
     "not_utf8": (["--text-file", "latin.txt"], "--text-file latin.txt is not UTF-8 text (byte 2)"),

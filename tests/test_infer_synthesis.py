@@ -287,7 +287,7 @@ BAD_USAGE = {
     "no_text": (["--output", "a.wav"], "give the words to say with one of --text and --text-file"),
     "two_texts": (["--text", "a", "--text-file", "-", "--output", "a.wav"], "with one of --text and --text-file"),
     "blank": (["--text", " \n", "--output", "a.wav"], "--text holds no words. Give the words to say."),
-    "blank_stdin": (["--text-file", "-", "--output", "a.wav"], "standard input holds no words"),
+    "blank_stdin": (["--text-file", "-", "--output", "a.wav"], "standard input is empty"),
     "missing_file": (["--text-file", "none.txt", "--output", "a.wav"], "--text-file none.txt cannot be read"),
     "audio": (["a.wav", "--text", "a", "--output", "b.wav"], "heron speaks: it takes --text or --text-file, not AUDIO"),
     "format": (["--text", "a", "--format", "txt", "--output", "a.wav"], "heron speaks: --format is for models that"),

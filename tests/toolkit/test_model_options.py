@@ -49,7 +49,7 @@ def test_a_switch_shows_on_or_off_and_a_choice_of_one_only_that():
     shown = help_of(model("parrot", switch, only))
     assert "--glide / --no-glide Without a beat. [default: on]" in shown
     assert "--song <str> It is mute. Only off. --" in shown
-    with pytest.raises(typer.BadParameter, match="--song is off only, not 'loud'. It is mute."):
+    with pytest.raises(typer.BadParameter, match=r"--song is off only, not 'loud'\. It is mute\."):
         resolve_options(model("parrot", only), "infer", {"song": "loud"})
 
 

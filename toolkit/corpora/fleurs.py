@@ -28,6 +28,18 @@ CONFIGS = {
 }
 
 
+def check_language(language: str) -> None:
+    """Refuse a language that is not listed here.
+
+    Raises:
+        ToolkitError: names those that are.
+    """
+    if not language:
+        raise ToolkitError("FLEURS needs a language", f"Give --dataset fleurs:LANGUAGE: all, {', '.join(CONFIGS)}.")
+    if language not in ("all", *CONFIGS):
+        raise ToolkitError(f"FLEURS is known here in {', '.join(CONFIGS)}, not '{language}'", "Give one, or all.")
+
+
 def fleurs_examples(language: str, num_files: int | None = None, source: str = DATASET) -> Iterator[Example]:
     """Utterances of the test split in the order of the data set, a language after the other.
 
@@ -39,8 +51,7 @@ def fleurs_examples(language: str, num_files: int | None = None, source: str = D
     Raises:
         ToolkitError: a language that is not listed here, or the hub cannot be reached.
     """
-    if language not in ("all", *CONFIGS):
-        raise ToolkitError(f"FLEURS is known here in {', '.join(CONFIGS)}, not '{language}'", "Give one, or all.")
+    check_language(language)
     for code in CONFIGS if language == "all" else (language,):
         rows = streamed(f"FLEURS {code}", source, CONFIGS[code], SPLIT, REVISION if source == DATASET else None)
         for number, row in enumerate(islice(rows, num_files)):

@@ -5,14 +5,35 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
+from toolkit.audio.read import check_source
 from toolkit.corpora.example import Example
-from toolkit.corpora.fleurs import fleurs_examples
+from toolkit.corpora.fleurs import check_language, fleurs_examples
 from toolkit.corpora.folder import folder_examples
 from toolkit.corpora.librispeech import librispeech_examples
 from toolkit.errors import ToolkitError
 
 _NEXT_STEP = "Give --dataset demo, librispeech, fleurs:LANGUAGE or a folder."
 DEMO_CLIPS = Path(__file__).resolve().parents[2] / "demo" / "clips"
+
+
+def check_corpus(name: str, num_files: int | None = None) -> None:
+    """Refuse a corpus that could not be run, before any work is done; no audio is read, no network asked.
+
+    Args:
+        name: as `open_corpus` takes it.
+        num_files: how many of its utterances to look for.
+
+    Raises:
+        ToolkitError: no such corpus or language, a folder without utterances, or a broken manifest.
+        AudioError: audio that a manifest names is not there.
+    """
+    corpus, _, language = name.partition(":")
+    if corpus == "fleurs":
+        check_language(language)
+    elif name not in ("demo", "librispeech"):
+        for example in islice(_examples(name, ()), num_files):
+            if isinstance(example.audio, Path):
+                check_source(example.audio)
 
 
 def open_corpus(name: str, num_files: int | None = None, demo: Sequence[str] = (".",)) -> Iterator[Example]:
@@ -29,7 +50,7 @@ def open_corpus(name: str, num_files: int | None = None, demo: Sequence[str] = (
     count = 0
     corpus, _, language = name.partition(":")
     if corpus == "fleurs":
-        yield from fleurs_examples(language or "all", num_files)
+        yield from fleurs_examples(language, num_files)
         return
     for example in islice(_examples(name, demo), num_files):
         count += 1

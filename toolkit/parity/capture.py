@@ -24,9 +24,9 @@ from safetensors.numpy import save_file
 from toolkit.bundle.bundle import MANIFEST, Bundle
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.manifest import Manifest, TensorEntry
-from toolkit.errors import RuntimeFault, ToolkitError
+from toolkit.errors import OutputError, RuntimeFault, ToolkitError
 from toolkit.export.convert import tool_versions
-from toolkit.output import disk_errors, replacing
+from toolkit.output import check_output, disk_errors, replacing
 from toolkit.parity.ladder import Row, SkipStage, Status
 from toolkit.parity.packages import DecisionLogits, compare_packages
 from toolkit.parity.subject import Subject
@@ -36,7 +36,7 @@ from toolkit.runtimes.recording import Call, replay
 BYTES_KEPT = 256 << 20
 _KEY = "capture"
 _SIDES = {"inputs": "inputs", "outputs": "outputs", "before": "states_before", "after": "states_after"}
-_ANOTHER = "Save a capture with `compare MODEL --save FILE`."
+_ANOTHER = "Save a capture with `compare MODEL --save FILE.safetensors`."
 
 
 class _Entry(BaseModel):
@@ -143,6 +143,19 @@ def bounded(calls: Sequence[Call], most_bytes: int) -> list[Call]:
     return [calls[index] for index in sorted(kept)]
 
 
+def check_capture_output(path: Path) -> None:
+    """Refuse a path that no capture could be written to, before any work is done.
+
+    Raises:
+        OutputError: the name does not end in .safetensors; or as `check_output`.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise OutputError(
+            f"cannot write {path}: a capture is a safetensors file", "Give a name that ends in .safetensors."
+        )
+    check_output(path)
+
+
 def read_capture(path: Path) -> Capture:
     """Read a capture.
 
@@ -163,6 +176,16 @@ def read_capture(path: Path) -> Capture:
     return Capture(path, info, tuple(calls))
 
 
+def check_model(capture: Capture, model: str) -> None:
+    """Refuse a capture of another model.
+
+    Raises:
+        ToolkitError: names both.
+    """
+    if capture.info.model != model:
+        raise ToolkitError(f"{capture.path} is a capture of {capture.info.model}, not of {model}", _ANOTHER)
+
+
 def check_capture(capture: Capture, bundle: Bundle) -> None:
     """Refuse a capture of another model, or of components with other functions or shapes.
 
@@ -170,8 +193,7 @@ def check_capture(capture: Capture, bundle: Bundle) -> None:
         ToolkitError: names the first difference.
     """
     manifest = bundle.manifest
-    if capture.info.model != manifest.model:
-        raise ToolkitError(f"{capture.path} is a capture of {capture.info.model}, not of {manifest.model}", _ANOTHER)
+    check_model(capture, manifest.model)
     if not any(manifest.component(call.component) for call in capture.calls):
         raise ToolkitError(f"{capture.path} holds no call of a component of {bundle.path}", _ANOTHER)
     for call in capture.calls:

@@ -17,6 +17,18 @@ from toolkit.runtimes.base import Component, Runtime, TensorInfo
 ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 
 
+def need_macos() -> None:
+    """Refuse to run Core ML elsewhere.
+
+    Raises:
+        UnsupportedError: not on macOS.
+    """
+    if sys.platform != "darwin":
+        raise UnsupportedError(
+            "the runtime coreml needs macOS", "Use `--runtime portable`, which runs the same packages anywhere."
+        )
+
+
 class CoremlRuntime(Runtime):
     """Runs the packages of a bundle with Core ML.
 
@@ -32,10 +44,8 @@ class CoremlRuntime(Runtime):
     name = "coreml"
 
     def __init__(self, bundle: Bundle, compute_units: ComputeUnits = "ALL", model_class: Any = None) -> None:
-        if model_class is None and sys.platform != "darwin":
-            raise UnsupportedError(
-                "the runtime coreml needs macOS", "Use `--runtime portable`, which runs the same packages anywhere."
-            )
+        if model_class is None:
+            need_macos()
         self.compute_units = compute_units
         self._bundle, self._model_class = bundle, model_class
         self._loaded: dict[tuple[str, str], Component] = {}

@@ -20,6 +20,23 @@ def resolve(name: RuntimeChoice) -> RuntimeName:
     return name
 
 
+def check_runtime(name: RuntimeChoice) -> None:
+    """Refuse a runtime that is not available here, before any work is done.
+
+    Raises:
+        UnsupportedError: says what it needs.
+    """
+    resolved = resolve(name)
+    if resolved == "coreml":
+        from toolkit.runtimes.coreml import need_macos
+
+        return need_macos()
+    needed = ("torch",) if resolved == "portable" else ("torch", "transformers")
+    missing = [module for module in needed if find_spec(module) is None]
+    if missing:
+        raise UnsupportedError(f"the runtime {resolved} needs {' and '.join(missing)}", "Install them with `uv sync`.")
+
+
 def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache_weights: bool = True) -> Runtime:
     """Open a runtime for a bundle.
 
@@ -32,12 +49,12 @@ def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache
     Raises:
         UnsupportedError: the runtime is not available on this machine.
     """
+    check_runtime(name)
     resolved = resolve(name)
     if resolved == "coreml":
         from toolkit.runtimes.coreml import CoremlRuntime
 
         return CoremlRuntime(bundle)
-    _need_torch(resolved)
     if resolved == "portable":
         from toolkit.runtimes.portable import PortableRuntime
 
@@ -46,10 +63,3 @@ def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache
     from toolkit.runtimes.eager import EagerRuntime
 
     return EagerRuntime(plan_of_bundle(bundle, model))
-
-
-def _need_torch(name: RuntimeName) -> None:
-    needed = ("torch",) if name == "portable" else ("torch", "transformers")
-    missing = [module for module in needed if find_spec(module) is None]
-    if missing:
-        raise UnsupportedError(f"the runtime {name} needs {' and '.join(missing)}", "Install them with `uv sync`.")

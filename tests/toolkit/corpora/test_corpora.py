@@ -10,7 +10,7 @@ from toolkit.corpora import fleurs, hub
 from toolkit.corpora.example import Example, WordTime
 from toolkit.corpora.folder import folder_examples
 from toolkit.corpora.librispeech import librispeech_examples
-from toolkit.corpora.open import open_corpus
+from toolkit.corpora.open import check_corpus, open_corpus
 from toolkit.errors import ToolkitError
 
 RATE = 8000
@@ -52,6 +52,22 @@ def test_manifest_wins_and_may_use_the_usual_keys(folder, keys):
     (example,) = open_corpus(str(folder))
     assert (example.id, example.text, example.words) == ("c", "see", (WordTime("see", 0.1, 0.2),))
     assert [e.id for e in folder_examples(folder / "manifest.jsonl")] == ["c"]
+
+
+def test_checked_before_any_work(folder):
+    check_corpus("demo")
+    check_corpus("librispeech")
+    check_corpus("fleurs:all")
+    check_corpus(str(folder))
+    (folder / "manifest.jsonl").write_text("".join(f'{{"file": "{n}.wav", "text": "see"}}\n' for n in "az"))
+    check_corpus(str(folder), 1)
+    with pytest.raises(ToolkitError, match=r"z\.wav does not exist"):
+        check_corpus(str(folder))
+    for name in ("fleurs", "fleurs:", "fleurs:xx", "nosuch", "demo:en"):
+        with pytest.raises(ToolkitError):
+            check_corpus(name)
+    with pytest.raises(ToolkitError, match="needs a language"):
+        next(iter(open_corpus("fleurs")))
 
 
 def test_lazy(folder):

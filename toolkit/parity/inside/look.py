@@ -14,7 +14,7 @@ JSON, schema 1. A number that is not finite is `null`.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -56,6 +56,25 @@ class Inside:
         return all(found.fault is None for found in self.layers)
 
 
+def check_functions(bundles: Mapping[str, Bundle], layers: str | None) -> set[str]:
+    """The models whose bundle has what `layers` names, before anything is loaded.
+
+    Args:
+        bundles: model -> opened bundle.
+        layers: as `look_inside` takes it.
+
+    Raises:
+        ToolkitError: none has it.
+    """
+    held = {m: [(c.name, f.name) for c in b.manifest.components for f in c.functions] for m, b in bundles.items()}
+    found = {model for model, keys in held.items() if layers is None or any(_matches(layers, *key) for key in keys)}
+    if not found:
+        component = str(layers).partition(":")[0]
+        known = [f"{component}:{function}" for keys in held.values() for name, function in keys if name == component]
+        raise ToolkitError(f"no such function '{layers}'", f"Give one of: {', '.join(known or [EVERY])}.")
+    return found
+
+
 def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers: str | None, ranges: bool) -> Inside:
     """Record calls on the eager wrappers and run the saved packages op by op on them.
 
@@ -75,7 +94,7 @@ def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers:
     chosen = [key for key in calls if layers and _matches(layers, *key)]
     if layers and not chosen:
         known = ", ".join(f"{component}:{function}" for component, function in calls)
-        raise ToolkitError(f"no calls of '{layers}' were recorded", f"Give one of: {EVERY}, {known}.")
+        raise ToolkitError(f"{model.id}: no calls of '{layers}' were recorded", f"Give one of: {EVERY}, {known}.")
     try:
         return Inside(
             model.id,
