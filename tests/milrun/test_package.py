@@ -1,6 +1,7 @@
 """Damaged and hostile packages: each is a PackageError at load that says what is wrong."""
 
 import json
+import os
 import shutil
 import struct
 
@@ -65,7 +66,7 @@ def test_truncated_weights(package, kept):
 
 def test_missing_weights(package):
     weight_file(package).unlink()
-    with pytest.raises(PackageError, match="cannot map the weight file"):
+    with pytest.raises(PackageError, match="cannot read the weight file"):
         milrun.load(package)
 
 
@@ -115,7 +116,7 @@ def test_a_model_outside_the_package_is_refused(package):
     content = json.loads(manifest.read_text())
     content["itemInfoEntries"][content["rootModelIdentifier"]]["path"] = "../../elsewhere.mlmodel"
     manifest.write_text(json.dumps(content))
-    with pytest.raises(PackageError, match="points outside the package"):
+    with pytest.raises(PackageError, match="lies outside the package"):
         milrun.load(package)
 
 
@@ -203,3 +204,68 @@ def test_sub_byte_integers_lie_lowest_bits_first(dtype, packed, values):
 def test_too_few_sub_byte_integers():
     with pytest.raises(PackageError, match="need 12 bits"):
         unpack_bits(np.zeros(1, np.uint8), "uint4", 3)
+
+
+def test_a_bare_model_file_has_no_weights_beside_it(package):
+    """Whatever lies in a file's folder is not the model's to read."""
+    with pytest.raises(PackageError, match=r"give the \.mlpackage folder"):
+        milrun.load(model_file(package))
+
+
+def test_a_bare_model_file_that_holds_all_itself(tmp_path):
+    package = save_program(lambda x: mb.relu(x=x), {"x": X}, tmp_path, "iOS17")
+    np.testing.assert_array_equal(*milrun.load(model_file(package)).predict({"x": X}).values(), X)
+
+
+def link_outside(file):
+    elsewhere = file.parents[file.parts[::-1].index("copy.mlpackage")] / "elsewhere"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+
+
+def pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def device(file):
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("name", ["Manifest.json", "model.mlmodel", "weight.bin"])
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [(link_outside, "lies outside the package"), (pipe, "not a regular file"), (device, "lies outside the package")],
+)
+def test_only_regular_files_of_the_package_are_opened(package, name, replace, message):
+    replace(next(package.rglob(name)))
+    with pytest.raises(PackageError, match=message):
+        milrun.load(package)
+
+
+def test_links_within_the_package_are_followed(package):
+    model_file(package).rename(package / "Data" / "com.apple.CoreML" / "other.mlmodel")
+    model_file(package).symlink_to("other.mlmodel")
+    weight_file(package).parent.rename(package / "Data" / "com.apple.CoreML" / "numbers")
+    weight_file(package).parent.symlink_to("numbers")
+    test_the_whole_package_runs(package)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "[" * 200_000,
+        '{"rootModelIdentifier": 7, "itemInfoEntries": [1]}',
+        '{"rootModelIdentifier": "a", "itemInfoEntries": {"a": {"path": "x\\u0000y"}}}',
+        '{"rootModelIdentifier": "a", "itemInfoEntries": {"a": {"path": "\\ud800"}}}',
+        '{"rootModelIdentifier": "a", "itemInfoEntries": {"a": {"path": "loop/x"}}}',
+        '{"rootModelIdentifier": "a", "itemInfoEntries": {"a": {"path": ""}}}',
+    ],
+    ids=["deep", "list", "null-byte", "surrogate", "links-in-a-circle", "folder"],
+)
+def test_hostile_manifests(package, manifest):
+    (package / "Data" / "loop").symlink_to("loop")
+    (package / "Manifest.json").write_text(manifest)
+    with pytest.raises(PackageError, match=r"damaged|cannot read|not a regular file"):
+        milrun.load(package)
