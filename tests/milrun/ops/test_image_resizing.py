@@ -332,3 +332,13 @@ def test_affine_identity_and_shift_against_pytorch():
         )
 
     assert_op(build, {"x": X, "m": matrices}, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_whole_scales_repeat_every_element(times):
+    x = np.arange(2 * 3 * 5, dtype=np.float32).reshape(1, 2, 3, 5)
+    assert_op(
+        lambda x: mb.upsample_nearest_neighbor(x=x, scale_factor_height=times, scale_factor_width=2),
+        {"x": x},
+        x.repeat(times, -2).repeat(2, -1),
+    )

@@ -231,3 +231,20 @@ def test_scatter_nd_of_whole_slices():
         {"d": data, "i": ints([1]), "u": updates},
         np.array([[0, 1], [10, 20], [4, 5]]),
     )
+
+
+@pytest.mark.parametrize("mode", ["add", "sub"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_repeated_indices_are_summed_in_their_order_to_the_bit(axis, mode):
+    random = np.random.default_rng(0)
+    shape, many = (6, 5, 7), [6, 5, 7]
+    many[axis] = 300
+    data, updates = (random.standard_normal(s) * 10.0 ** random.integers(-8, 8, s) for s in (shape, many))
+    data, updates = data.astype(np.float32), updates.astype(np.float32)
+    indices = random.integers(0, shape[axis], 300).astype(np.int32)
+    want = data.copy()
+    at = np.add.at if mode == "add" else np.subtract.at
+    at(want, (slice(None),) * (axis % 3) + (indices,), updates)
+    scatter = find_op("scatter", "iOS17").call
+    got = scatter(torch.from_numpy(data), torch.from_numpy(indices), torch.from_numpy(updates), axis, mode)
+    np.testing.assert_array_equal(got.numpy(), want)
