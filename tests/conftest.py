@@ -12,6 +12,18 @@ from toolkit.export.quiet import coremltools
 coremltools()
 
 
+@pytest.fixture(scope="session")
+def parakeet_bundle(tmp_path_factory):
+    """A bundle of the demo checkpoint for audio of 4 s; not to be changed, others may be written beside it."""
+    from models.parakeet_tdt import MODEL
+    from toolkit.export.convert import ConvertRequest, convert, prepare
+
+    folder = tmp_path_factory.mktemp("parakeet") / "bundle"
+    request = ConvertRequest(MODEL, checkpoint="demo", output=folder, options={"audio_seconds": "4"})
+    assert convert(prepare(request)).passed
+    return folder
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # coremltools' MLModel leaves its temporary folder to the garbage collector.
     config.addinivalue_line("filterwarnings", "ignore:Implicitly cleaning up <TemporaryDirectory:ResourceWarning")

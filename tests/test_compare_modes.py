@@ -11,15 +11,11 @@ from models.parakeet_tdt import MODEL
 from tests.commands import command_runner
 from tests.toolkit.parity.inside.damage import Damage
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.export.convert import ConvertRequest, convert, prepare
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("modes") / "bundle"
-    request = ConvertRequest(MODEL, checkpoint="demo", output=folder, options={"audio_seconds": "4"})
-    assert convert(prepare(request)).passed
-    return folder
+@pytest.fixture
+def bundle(parakeet_bundle):
+    return parakeet_bundle
 
 
 @pytest.fixture
