@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.cohere_transcribe import rungs
-from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
+from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm, StatefulDecoder
 from models.cohere_transcribe.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Heard, Pipeline
-from models.cohere_transcribe.reference import Reference, ReferencePiece, decoder_forms
+from models.cohere_transcribe.reference import Reference, ReferencePiece, ReferenceRun, decoder_forms
 from toolkit.bundle.bundle import rebuild_step
-from toolkit.decoding.transcript import join_segments
+from toolkit.decoding.transcript import Transcript, join_segments
 from toolkit.errors import BundleError
 from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, error_over
 from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
 from toolkit.parity.measures.flips import Flips
 from toolkit.parity.measures.margins import Margins, judge_margins
+from toolkit.parity.measures.results import HostResults
 from toolkit.parity.measures.words import (
     NORMALISER,
     ErrorRate,
@@ -38,6 +39,28 @@ class _Form:
     free: Flips = field(default_factory=Flips)
     tokens: Margins = field(default_factory=Margins)
     end: Margins = field(default_factory=Margins)
+
+
+class _Played:
+    """A decoder that says what the reference said, whatever it is given."""
+
+    def __init__(self, logits: np.ndarray) -> None:
+        self._logits, self._next = logits, 0
+
+    @property
+    def room(self) -> int:
+        """How many more rows there are."""
+        return len(self._logits) - self._next
+
+    def prefill(self, ids: np.ndarray) -> np.ndarray:
+        """The first row."""
+        return self.step(int(ids[-1]))
+
+    def step(self, token: int) -> np.ndarray:
+        """The next row."""
+        self._next += 1
+        row: np.ndarray = self._logits[self._next - 1]
+        return row
 
 
 class Comparison:
@@ -66,7 +89,7 @@ class Comparison:
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
         self._resumed, self._faulty = 0, False
-        self._detokenised: list[tuple[str, bool]] = []  # clip, whether its reference tokens make its reference text
+        self._results, self._dither_due = HostResults(), True
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
     def run(self) -> None:
@@ -87,10 +110,7 @@ class Comparison:
                 judge_margins(self._ladder, rungs.END_MARGINS, form.end, form=name)
         for stage in ("features", "wrappers", "decode") if self._resumed else ():
             self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
-        if self._detokenised:
-            differing = [clip for clip, same in self._detokenised if not same]
-            metrics = {"clips": len(self._detokenised), "differing": len(differing)}
-            self._ladder.judge(rungs.SAME_TOKENS, Counted(metrics, note=", ".join(differing[:5])))
+        self._results.judge(self._ladder, rungs.SAME_TOKENS, rungs.CONFIDENCE)
         with self._ladder.attempt("task", "error rates"):
             self._finish_task()
 
@@ -133,9 +153,10 @@ class Comparison:
             self._ladder.exhibit("features", "mel", mels, clip.id)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(piece)
-        spoken = [piece.tokens[piece.tokens != self._first.host.eos_id].tolist() for piece in run.pieces]
-        same = join_segments([self._first.text(ids) for ids in spoken], language)
-        self._detokenised.append((clip.id, same == run.text))
+        if self._dither_due:
+            self._dithered(clip.audio, cuts[0])
+        said = Transcript(run.text, 0.0, (), self._reference.tokens(run.pieces))
+        self._results.add(clip.id, said, self._retold(run, language))
         ours: dict[str, str] = {}
         for name, form in self._forms.items():
             texts = []
@@ -145,6 +166,20 @@ class Comparison:
             self._faulty |= len(texts) < len(run.pieces)
             ours[name] = join_segments(texts, language)
         return run.text, ours
+
+    def _dithered(self, audio: np.ndarray, first: slice) -> None:
+        """The one row with the noise that `infer` adds; everything else is compared without."""
+        self._dither_due = False
+        bundle, form = self._subject.bundle, self._first.decoder_form
+        mel, length = Pipeline(bundle, self._subject.runtime, decoder=form).features(audio[first])
+        self._ladder.compare(rungs.DITHERED, self._reference.dithered_mel(audio), mel[:length])
+
+    def _retold(self, run: ReferenceRun, language: str) -> Transcript:
+        """The host's loop and text on the reference's own logits."""
+        decoded = [self._first.decode_with(_Played(self._shown(piece.logits))) for piece in run.pieces]
+        texts = [self._first.segment(piece, slice(0, 0)).text for piece in decoded]
+        tokens = tuple(token for piece in decoded for token in self._first.tokens(piece))
+        return Transcript(join_segments(texts, language), 0.0, (), tokens)
 
     def _text(self, name: DecoderForm, form: _Form, clip: Clip) -> str:
         """What the port says of a clip that the reference cuts elsewhere."""
@@ -174,7 +209,12 @@ class Comparison:
         compare(rungs.CROSS_VALUE, piece.cross_value, keys_values["cross_value"][:, :, :n])
         heard, theirs = self._heard_by_reference(piece), self._shown(piece.logits)
         for form, pipeline in self._wrapped.items():
-            compare(rungs.DECODERS[form], theirs, self._forced(pipeline, heard, piece))
+            ours = self._forced(pipeline, heard, piece)
+            compare(rungs.DECODERS[form], theirs, ours)
+            if form == "stateful":
+                compare(rungs.PREFILL, theirs[:1], ours[:1])
+        if "stateful" in self._wrapped and self._subject.clips.count <= CLIPS_EXERCISED:
+            compare(rungs.STEPS, theirs, self._stepped(self._wrapped["stateful"], heard, piece))
 
     def _decode(
         self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
@@ -211,6 +251,13 @@ class Comparison:
         rows = [decoder.prefill(piece.prompt.astype(np.int32))]
         rows += [decoder.step(int(token)) for token in piece.tokens[:-1]]
         return np.stack(rows)
+
+    def _stepped(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
+        """The same, the prompt token by token too: from an empty state, which no float16 passes through."""
+        decoder = StatefulDecoder(pipeline.runtime, heard.inputs(), pipeline.host.cache_tokens)
+        decoder.begin()
+        rows = [decoder.step(int(token)) for token in (*piece.prompt, *piece.tokens[:-1])]
+        return np.stack(rows[len(piece.prompt) - 1 :])
 
     def _heard_by_reference(self, piece: ReferencePiece) -> Heard:
         length = np.array([len(piece.frames)], np.int32)

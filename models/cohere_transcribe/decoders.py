@@ -68,6 +68,10 @@ class StatefulDecoder(CachedDecoder):
 
     component = COMPONENTS["stateful"]
 
+    def begin(self) -> None:
+        """Start from an empty state, where `step` is given the prompt too."""
+        self._state = self._runtime.load(self.component, "step").make_state()
+
     def _prefill(self, tokens: np.ndarray) -> np.ndarray:
         outputs = self._call("prefill", {"tokens": tokens})
         caches = {"key_cache": outputs["key_out"], "value_cache": outputs["value_out"]}

@@ -14,7 +14,7 @@ from toolkit.audio.quiet_cuts import cut_at_quiet_points
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.decoding.detokenise import Detokeniser
-from toolkit.decoding.seq2seq import Decoded, GreedyOptions, greedy
+from toolkit.decoding.seq2seq import Decoded, Decoder, GreedyOptions, greedy
 from toolkit.decoding.transcript import Segment, Token, Transcript, join_segments
 from toolkit.errors import BundleError, RuntimeFault, ToolkitError
 from toolkit.runtimes.base import Runtime
@@ -219,8 +219,12 @@ class Pipeline:
 
     def decode(self, heard: Heard) -> Decoded:
         """The greedy loop over one piece of audio."""
+        return self.decode_with(self.start(heard))
+
+    def decode_with(self, decoder: Decoder) -> Decoded:
+        """The greedy loop on a decoder that has heard its audio."""
         return greedy(
-            self.start(heard),
+            decoder,
             self.prompt,
             eos_id=self.host.eos_id,
             max_new_tokens=self._max_tokens,

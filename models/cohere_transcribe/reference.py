@@ -1,12 +1,12 @@
 """The reference: `CohereAsrForConditionalGeneration` and its processor, run as transformers 5.23 documents them.
 
 The feature extractor's dither is off, here and in the port under test: noise that both add could hide what differs.
-The port's own noise is held against the extractor's by the tests of `toolkit/audio/dither.py`. `generate` puts
-`decoder_start_token_id` in front of a prompt that begins with another token, so it is told that the prompt's first
-token is the start.
+`dithered_mel` alone has it on. `generate` puts `decoder_start_token_id` in front of a prompt that begins with another
+token, so it is told that the prompt's first token is the start.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from transformers.utils import logging
 from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
 from models.cohere_transcribe.pipeline import Pipeline
 from toolkit.bundle.bundle import Bundle
+from toolkit.decoding.transcript import Token
 from toolkit.export.spec import ExportPlan
 from toolkit.parity.ladder import Ladder
+from toolkit.parity.measures.margins import softmax
 from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
@@ -71,6 +73,7 @@ class Reference:
     def __init__(self, folder: Path, cache_tokens: int) -> None:
         logging.disable_progress_bar()
         self.processor = AutoProcessor.from_pretrained(folder)
+        self._dithering = copy(self.processor.feature_extractor)
         self.processor.feature_extractor.dither = 0.0
         self.model = CohereAsrForConditionalGeneration.from_pretrained(
             folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
@@ -92,6 +95,21 @@ class Reference:
         texts = [p.tokens for p in pieces]
         text = self.processor.decode(texts, skip_special_tokens=True, audio_chunk_index=index, language=language)[0]
         return ReferenceRun(pieces, text)
+
+    def dithered_mel(self, audio: np.ndarray) -> np.ndarray:
+        """Valid mel [T, M] of the first piece of audio, with the dither that the checkpoint asks for."""
+        inputs = self._dithering(audio, sampling_rate=self._dithering.sampling_rate, return_tensors="pt")
+        mel: np.ndarray = inputs["input_features"][0, : int(inputs["attention_mask"][0].sum())].numpy()
+        return mel
+
+    def tokens(self, pieces: Sequence[ReferencePiece]) -> tuple[Token, ...]:
+        """The tokens of some pieces that are text, with their probabilities."""
+        never = {self.config.eos_token_id, self.config.pad_token_id, *self.processor.tokenizer.all_special_ids}
+        ids = np.concatenate([piece.tokens for piece in pieces]).tolist()
+        rows = softmax(np.concatenate([piece.logits for piece in pieces]).astype(np.float64))
+        return tuple(
+            Token(i, "", None, None, float(row[i])) for i, row in zip(ids, rows, strict=True) if i not in never
+        )
 
     @torch.no_grad()
     def logits(self, piece: ReferencePiece, tokens: np.ndarray) -> np.ndarray:

@@ -1,6 +1,15 @@
 """The rungs of Cohere Transcribe: what is held against what, within which gate, and why (docs/ladder.md)."""
 
-from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from toolkit.parity.gates import (
+    EXACT,
+    Gate,
+    chain_gates,
+    confidence_gate,
+    decisions_gate,
+    mel_gate,
+    same_result_gate,
+    wrapper_gate,
+)
 from toolkit.parity.measures.words import NORMALISER
 from toolkit.parity.rungs import Rung
 
@@ -12,6 +21,7 @@ _STATEFUL = Gate(
     measured="PSNR 110 dB, rel. L2 3.5e-5 on the demo clips; 82 dB, 2.4e-4 on a random checkpoint",
 )
 _EXTRACTOR, _MEL = "CohereAsrFeatureExtractor, dither off", "toolkit.audio.nemo_mel.NemoMel, dither off"
+_DITHERED = ", with the checkpoint's dither, its noise seeded by the length"
 _MODEL = "CohereAsrForConditionalGeneration"
 _ENCODER, _CACHE, _GENERATE = f"{_MODEL}.model.encoder", f"{_MODEL}'s cross-attention cache", f"{_MODEL}.generate"
 _LOOP = "the pipeline on the runtime under test"
@@ -30,6 +40,14 @@ MEL = Rung(
     only=_SAME_CUTS,
 )
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT, only=_SAME_CUTS)
+DITHERED = Rung(
+    "features",
+    "mel, dither on",
+    f"CohereAsrFeatureExtractor{_DITHERED}",
+    f"toolkit.audio.nemo_mel.NemoMel{_DITHERED}",
+    mel_gate("max abs 2.2e-5, rel. L2 6.4e-7 on a demo clip"),
+    only="on the first clip that both sides cut into the same pieces",
+)
 
 ENCODER = Rung("wrappers", "encoder {function}: encoder", _ENCODER, "wrapper encoder", _WRAPPERS, only=_SAME_CUTS)
 ENCODER_LENGTH = Rung(
@@ -50,6 +68,26 @@ DECODERS = {
     for form in ("stateful", "external", "stateless")
 }
 
+# The two functions of the stateful decoder once more, where no float16 state lies between them.
+PREFILL = Rung(
+    "wrappers",
+    "decoder_stateful prefill: logits",
+    _GENERATE,
+    "wrapper decoder_stateful, function prefill, its own logits",
+    _WRAPPERS,
+    ("decoder_stateful",),
+    _SAME_CUTS,
+)
+STEPS = Rung(
+    "wrappers",
+    "decoder_stateful step: logits",
+    _GENERATE,
+    "wrapper decoder_stateful, function step from an empty state, along prompt and reference's tokens",
+    _WRAPPERS,
+    ("decoder_stateful",),
+    "on the first clips, and those that both sides cut into the same pieces",
+)
+
 PROMPT = Rung("decode", "prompt", "CohereAsrProcessor", "the pipeline's prompt", EXACT, only=_SAME_CUTS)
 FORCED_LOGITS = Rung(
     "decode",
@@ -68,9 +106,17 @@ SAME_TOKENS = Rung(
     "task",
     "text of the reference's own tokens",
     "CohereAsrProcessor.decode",
-    "the pipeline's detokeniser",
-    Gate("the same tokens are the same text", at_most={"differing": 0}, measured="0 on the demo clips"),
-    only="for clips that both sides cut into the same pieces",
+    "the pipeline's loop on the reference's logits, and its detokeniser",
+    same_result_gate("0 of 2 demo clips"),
+    only=_SAME_CUTS,
+)
+CONFIDENCE = Rung(
+    "task",
+    "confidence of the reference's own tokens",
+    f"{_GENERATE}, softmax of its logits",
+    SAME_TOKENS.consumer,
+    confidence_gate("max abs 0 on the demo clips"),
+    only=_SAME_CUTS,
 )
 ERRORS = Rung(
     "task",
@@ -84,11 +130,14 @@ RUNGS = (
     PIECES,
     MEL,
     LENGTH,
+    DITHERED,
     ENCODER,
     ENCODER_LENGTH,
     CROSS_KEY,
     CROSS_VALUE,
     *DECODERS.values(),
+    PREFILL,
+    STEPS,
     PROMPT,
     FORCED_LOGITS,
     FORCED,
@@ -96,5 +145,6 @@ RUNGS = (
     TOKEN_MARGINS,
     END_MARGINS,
     SAME_TOKENS,
+    CONFIDENCE,
     ERRORS,
 )

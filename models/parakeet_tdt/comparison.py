@@ -8,12 +8,13 @@ import numpy as np
 from models.parakeet_tdt import rungs
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Features, Pipeline
 from models.parakeet_tdt.reference import Reference, ReferenceRun
-from toolkit.decoding.transcript import Word
+from toolkit.decoding.transcript import Transcript, Word
 from toolkit.decoding.transducer import Emission
 from toolkit.parity.exhibits import SECONDS, Spectrograms, Timeline, error_over
-from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
+from toolkit.parity.ladder import Counted, Ladder, Row, Status
 from toolkit.parity.measures.flips import Flips
-from toolkit.parity.measures.margins import Margins, judge_margins, softmax
+from toolkit.parity.measures.margins import Margins, judge_margins
+from toolkit.parity.measures.results import HostResults
 from toolkit.parity.measures.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.parity.packages import CLIPS_EXERCISED
 from toolkit.parity.subject import Clip, Subject
@@ -24,7 +25,6 @@ _MARGINS = {
     "blank or token": rungs.BLANK_MARGINS,
     "durations": rungs.DURATION_MARGINS,
 }
-_TIME_ROUNDING_S = 1e-3
 
 
 @dataclass
@@ -36,8 +36,6 @@ class _Texts:
     ours: list[str] = field(default_factory=list)
     reference_words: list[tuple[Word, ...]] = field(default_factory=list)
     our_words: list[tuple[Word, ...]] = field(default_factory=list)
-    same_tokens: int = 0
-    differing: list[str] = field(default_factory=list)  # clips of the same tokens
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class Comparison:
         self._loops = {form: Pipeline(whole, subject.eager, step=form) for form in STEP_COMPONENTS}
         self._forced, self._free, self._texts = Flips(), Flips(), _Texts()
         self._margins = {kind: Margins() for kind in _MARGINS}
+        self._results = HostResults()
         self._too_long: list[str] = []
 
     def run(self) -> None:
@@ -71,8 +70,9 @@ class Comparison:
         for clip in self._subject.clips:
             self._clip(clip)
         self._finish_decode()
-        with self._ladder.attempt("task", "word error rate"):
-            self._finish_task()
+        self._finish_words()
+        self._finish_boundaries()
+        self._results.judge(self._ladder, rungs.SAME_TOKENS, rungs.CONFIDENCE)
 
     def _clip(self, clip: Clip) -> None:
         features = self._pipeline.features(clip.audio)  # first, since it refuses audio too short for either side
@@ -85,8 +85,12 @@ class Comparison:
         mels = (mel[: run.length].T for mel in (run.mel, features["mel"]))
         hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
         self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
+        limit = self._pipeline.max_steps(len(features["mel"]))
+        self._ladder.compare(rungs.LIMIT, np.array([self._reference.max_length(len(run.mel)) - 1]), np.array([limit]))
         with self._ladder.attempt("decode", f"{clip.id}, loop"):
             self._own_loop(run)
+        reference = Transcript(run.text, 0.0, run.words, run.said)
+        self._results.add(clip.id, reference, self._pipeline.transcript(_emissions(run), 0.0))
         emissions: list[Emission] | None = None
         with self._ladder.attempt("decode", clip.id):
             emissions = self._decode(clip, features, run)
@@ -127,7 +131,7 @@ class Comparison:
 
     def _decisions(self, name: str, run: ReferenceRun, outputs: list[dict[str, np.ndarray]]) -> None:
         ours = {key: np.concatenate([values[key].ravel() for values in outputs]) for key in outputs[0]}
-        compare, probability = self._ladder.compare, softmax(run.token_logits).max(1)
+        compare, probability = self._ladder.compare, run.probabilities
         compare(rungs.TOKEN_ID, run.token_logits.argmax(1), ours["token_id"], component=name)
         compare(rungs.DURATION, run.duration_logits.argmax(1), ours["duration"], component=name)
         compare(rungs.TOKEN_PROBABILITY, probability, ours["token_probability"], component=name)
@@ -144,9 +148,7 @@ class Comparison:
             ours = np.array([[e.token_id, e.duration] for e in steps[: None if run.finished else count]]).T
             self._ladder.compare(rungs.LOOP_DECISIONS, theirs, ours, form=form)
             probability = np.array([e.probability for e in steps[: ours.shape[1]]])
-            self._ladder.compare(
-                rungs.LOOP_PROBABILITY, softmax(run.token_logits).max(1)[:count], probability, form=form
-            )
+            self._ladder.compare(rungs.LOOP_PROBABILITY, run.probabilities[:count], probability, form=form)
 
     def _decode(self, clip: Clip, features: Features, run: ReferenceRun) -> list[Emission]:
         frames = self._pipeline.encode(features["mel"], features["length"])
@@ -224,30 +226,17 @@ class Comparison:
         self._texts.ours.append(transcript.text)
         self._texts.reference_words.append(run.words)
         self._texts.our_words.append(transcript.words)
-        if [(e.token_id, e.duration) for e in emissions] == list(zip(run.tokens, run.durations, strict=True)):
-            self._texts.same_tokens += 1
-            if transcript.text != run.text or not _same_words(run.words, transcript.words):
-                self._texts.differing.append(clip.id)
         self._ladder.exhibit("task", "word boundaries", Timeline.of(run.words, transcript.words, clip.words), clip.id)
 
-    def _finish_task(self) -> None:
+    def _finish_words(self) -> None:
         texts = self._texts
         if not any(texts.truth):
-            raise SkipStage("no clip with a transcript was decoded")
+            return self._ladder.skip(rungs.WORDS, "no clip with a transcript was decoded")
         ours = word_error_percent(texts.truth, texts.ours)
         theirs = word_error_percent(texts.truth, texts.reference)
         metrics = {"wer_percent": ours, "reference_wer_percent": theirs, "wer_delta_points": ours - theirs}
         headline = f"WER {ours:.2f} % ours, {theirs:.2f} % reference, over {len(texts.truth)} clips ({NORMALISER})"
-        self._ladder.judge(rungs.WORDS, Counted(metrics, headline=headline))
-        self._finish_boundaries()
-        self._finish_same_tokens()
-
-    def _finish_same_tokens(self) -> None:
-        texts = self._texts
-        if not texts.same_tokens:
-            return self._ladder.skip(rungs.SAME_TOKENS, "no clip whose tokens and durations are the reference's")
-        metrics = {"clips": texts.same_tokens, "differing": len(texts.differing)}
-        return self._ladder.judge(rungs.SAME_TOKENS, Counted(metrics, note=", ".join(texts.differing[:5])))
+        return self._ladder.judge(rungs.WORDS, Counted(metrics, headline=headline))
 
     def _finish_boundaries(self) -> None:
         pairs = zip(self._texts.reference_words, self._texts.our_words, strict=True)
@@ -261,11 +250,10 @@ class Comparison:
         return self._ladder.judge(rungs.BOUNDARIES, Counted(metrics, headline=headline))
 
 
-def _same_words(theirs: tuple[Word, ...], ours: tuple[Word, ...]) -> bool:
-    if [word.text for word in theirs] != [word.text for word in ours]:
-        return False
-    times = ([t for word in words for t in (word.start_s, word.end_s)] for words in (theirs, ours))
-    return bool(np.allclose(*times, rtol=0, atol=_TIME_ROUNDING_S))
+def _emissions(run: ReferenceRun) -> list[Emission]:
+    """The reference's own steps, as the host's loop hands them on."""
+    columns = (run.tokens, run.positions, run.durations, run.probabilities)
+    return [Emission(*step) for step in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _predictions(runtime: Runtime, spoken: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ class Pipeline:
         """
         features = self.features(audio)
         frames = self.encode(**features, progress=progress)
-        decoded = self._decoded(frames, self._max_steps(len(features["mel"])))
+        decoded = self._decoded(frames, self.max_steps(len(features["mel"])))
         if not decoded.finished:
             raise RuntimeFault(
                 f"the decoder stays at frame {decoded.emissions[-1].frame} of {len(frames)} "
@@ -141,7 +141,11 @@ class Pipeline:
     def decode(self, encoder_frames: np.ndarray) -> list[Emission]:
         """All steps over encoder frames [T, D], blanks included, up to the class's limit of steps."""
         mel_frames = len(encoder_frames) * self.host.subsampling_factor
-        return list(self._decoded(encoder_frames, self._max_steps(mel_frames)).emissions)
+        return list(self._decoded(encoder_frames, self.max_steps(mel_frames)).emissions)
+
+    def max_steps(self, mel_frames: int) -> int:
+        """`max_length` of the class less its start token, from the mel frames with the padded one."""
+        return self.host.max_symbols_per_step * -(-mel_frames // self.host.subsampling_factor) - 1
 
     def transcript(self, emissions: tuple[Emission, ...] | list[Emission], duration_s: float) -> Transcript:
         """Text, words and tokens of what the loop emitted."""
@@ -168,10 +172,6 @@ class Pipeline:
         return greedy(
             self._step, frames, blank_id=self.host.blank_id, max_steps=max_steps, max_symbols=self._max_symbols
         )
-
-    def _max_steps(self, mel_frames: int) -> int:
-        """`max_length` of the class less its start token, from the mel frames with the padded one."""
-        return self.host.max_symbols_per_step * -(-mel_frames // self.host.subsampling_factor) - 1
 
     @cached_property
     def _step(self) -> Step:

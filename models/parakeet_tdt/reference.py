@@ -6,8 +6,10 @@ be taken for a token. The class's own rule, in `_update_model_kwargs_for_generat
 is called with the duration logits suppressed as tokens, and with the blank as start symbol.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from transformers.utils import logging
 
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Pipeline
 from toolkit.bundle.bundle import Bundle
-from toolkit.decoding.transcript import Word
+from toolkit.decoding.transcript import Token, Word
 from toolkit.export.spec import ExportPlan
 from toolkit.parity.ladder import Ladder
+from toolkit.parity.measures.margins import softmax
 from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
@@ -42,8 +45,10 @@ class ReferenceRun:
         fed: [S] index into `predictions` at each step.
         token_logits: [S, V] raw.
         duration_logits: [S, N] raw.
+        probabilities: [S] of each token among the vocabulary with the blank.
         text: the transcript.
-        words: with times.
+        words: with times; confidence, which the class does not give, is the mean probability of a word's tokens.
+        said: the tokens that are text, without times.
     """
 
     mel: np.ndarray
@@ -57,8 +62,10 @@ class ReferenceRun:
     fed: np.ndarray
     token_logits: np.ndarray
     duration_logits: np.ndarray
+    probabilities: np.ndarray
     text: str
     words: tuple[Word, ...]
+    said: tuple[Token, ...]
 
     @property
     def finished(self) -> bool:
@@ -90,7 +97,6 @@ class Reference:
         mel, length = self.features(audio)
         frames = self.encode(mel, length)
         sequences, durations = self._generate(mel, length)
-        text, words = self._decode(sequences[:, 1:], durations[:, 1:])
         tokens, steps = sequences[0, 1:].numpy(), durations[0, 1:].numpy()  # the start symbol is no step
         positions = np.cumsum(steps) - steps
         is_token = tokens != self.config.blank_token_id
@@ -98,10 +104,20 @@ class Reference:
         fed = np.cumsum(is_token) - is_token
         predictions = self.predict(spoken)
         token_logits, duration_logits = self.joint(frames[positions], predictions[fed])
+        probabilities = softmax(token_logits)[np.arange(len(tokens)), tokens]
+        text, words = self._decode(sequences[:, 1:], durations[:, 1:])
+        said = self._said(tokens, probabilities)
         return ReferenceRun(
             mel, length, frames, tokens, steps, positions, spoken, predictions, fed,
-            token_logits, duration_logits, text, words,
+            token_logits, duration_logits, probabilities, text, self._with_confidence(words, said), said,
         )  # fmt: skip
+
+    def max_length(self, mel_frames: int) -> int:
+        """Where `generate` stops at the latest, its start token counted, for so many mel frames."""
+        config, mel = deepcopy(self.model.generation_config), torch.empty(1, mel_frames, 1)
+        # The class's own rule; `generate` warns when it is left to it, so it is asked here and told there.
+        prepared = self.model._prepare_generated_length(config, True, True, "input_features", 1, mel)
+        return int(prepared.max_length)
 
     def features(self, audio: np.ndarray) -> tuple[np.ndarray, int]:
         """Mel [T, M] and its valid frames."""
@@ -128,12 +144,11 @@ class Reference:
 
     @torch.no_grad()
     def _generate(self, mel: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        frames = int(self.model.encoder._get_subsampling_output_length(torch.tensor([len(mel)])))
         outputs = self.model.generate(
             **_mel_inputs(mel, length),
             suppress_tokens=list(range(self.config.vocab_size, self.config.vocab_size + len(self.config.durations))),
             decoder_start_token_id=self.config.blank_token_id,
-            max_length=self.config.max_symbols_per_step * frames,  # the class's own rule, which warns when left to it
+            max_length=self.max_length(len(mel)),
         )
         return outputs.sequences, outputs.durations
 
@@ -141,6 +156,25 @@ class Reference:
         texts, times = self.processor.decode(sequences, durations=durations, skip_special_tokens=True)
         assumed = self.processor.audio_kwargs["subsampling_factor"]  # 8, whatever the checkpoint's factor is
         return texts[0].strip(), _words(times[0], self.config.encoder_config.subsampling_factor / assumed)
+
+    def _said(self, tokens: np.ndarray, probabilities: np.ndarray) -> tuple[Token, ...]:
+        never = {self.config.blank_token_id, self.config.pad_token_id, *self.processor.tokenizer.all_special_ids}
+        pairs = zip(tokens.tolist(), probabilities.tolist(), strict=True)
+        return tuple(Token(i, "", None, None, probability) for i, probability in pairs if i not in never)
+
+    def _with_confidence(self, words: tuple[Word, ...], said: tuple[Token, ...]) -> tuple[Word, ...]:
+        """The processor's words are grouped by text; here their tokens are, by the pieces of the vocabulary."""
+        tokenizer = self.processor.tokenizer
+        groups: list[list[Token]] = []
+        for token in said:
+            if not groups or tokenizer.convert_ids_to_tokens(token.id).startswith("\u2581"):
+                groups.append([])
+            groups[-1].append(token)
+        spoken = [group for group in groups if tokenizer.decode([token.id for token in group]).strip()]
+        sure = [float(np.mean([token.confidence for token in group])) for group in spoken]
+        if len(sure) != len(words):  # then no mean can be told, and none may pass
+            sure = [math.nan] * len(words)
+        return tuple(replace(word, confidence=mean) for word, mean in zip(words, sure, strict=True))
 
 
 def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:

@@ -1,6 +1,15 @@
 """The rungs of Parakeet TDT: what is held against what, within which gate, and why (docs/ladder.md)."""
 
-from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from toolkit.parity.gates import (
+    EXACT,
+    Gate,
+    chain_gates,
+    confidence_gate,
+    decisions_gate,
+    mel_gate,
+    same_result_gate,
+    wrapper_gate,
+)
 from toolkit.parity.measures.words import NORMALISER
 from toolkit.parity.rungs import Rung
 
@@ -33,6 +42,9 @@ TOKEN_PROBABILITY = Rung(
     "wrappers", "{component}: token_probability", _ARGMAX, "wrappers joint_decision and decoder_step", _WRAPPERS
 )
 
+LIMIT = Rung(
+    "decode", "limit of steps", f"{_GENERATE}, its own max_length less the start token", "the pipeline's limit", EXACT
+)
 FRAMES = Rung("decode", "encoder frames, mel to joint", _ENCODER, _LOOP, _CHAIN, _SPLIT)
 FORCED_LOGITS = Rung("decode", "teacher-forced {head}_logits", _JOINT, _CHAINED, _CHAIN, _SPLIT)
 FORCED = Rung(
@@ -80,8 +92,14 @@ SAME_TOKENS = Rung(
     "text, words and times of the reference's own tokens",
     "ParakeetProcessor.decode",
     "the pipeline's transcript",
-    Gate("the same tokens and durations are the same text", at_most={"differing": 0}, measured="0 of 2 demo clips"),
-    only="for clips whose tokens and durations are the reference's",
+    same_result_gate("0 of 2 demo clips"),
+)
+CONFIDENCE = Rung(
+    "task",
+    "confidence of the reference's own tokens",
+    f"{_JOINT}, softmax of its token logits, mean over a word's tokens",
+    "the pipeline's transcript",
+    confidence_gate("max abs 0 on the demo clips"),
 )
 
 RUNGS = (
@@ -95,6 +113,7 @@ RUNGS = (
     TOKEN_ID,
     DURATION,
     TOKEN_PROBABILITY,
+    LIMIT,
     FRAMES,
     FORCED_LOGITS,
     FORCED,
@@ -107,4 +126,5 @@ RUNGS = (
     WORDS,
     BOUNDARIES,
     SAME_TOKENS,
+    CONFIDENCE,
 )

@@ -6,20 +6,33 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.qwen3_forced_aligner import export, rungs
-from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline
+from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Marks, Pipeline
 from models.qwen3_forced_aligner.reference import Reference, ReferenceRun
-from toolkit.decoding.transcript import Word
+from toolkit.decoding.transcript import Transcript, Word
 from toolkit.errors import ToolkitError
 from toolkit.parity.exhibits import SECONDS, Axis, Spectrograms, Timeline, error_over
 from toolkit.parity.ladder import Counted, Ladder, Row, Status
 from toolkit.parity.measures.flips import Flips
 from toolkit.parity.measures.margins import Margins, judge_margins, softmax
+from toolkit.parity.measures.results import HostResults
 from toolkit.parity.measures.words import Boundaries, boundary_shifts
 from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Component, Runtime
 from toolkit.runtimes.eager import EagerRuntime
 
 LIMITS_MS = (20, 80, 160)
+# Two classes a word, as a clip rarely has them: one, two and more out of order, at either end and within; all of them.
+BACKWARDS = (
+    (9, 1, 2, 3, 4, 5),
+    (1, 2, 3, 4, 5, 0),
+    (2, 9, 4, 6),
+    (2, 9, 8, 5, 6, 7, 8, 8),
+    (0, 20, 19, 18, 5, 6, 7, 8),
+    (0, 20, 19, 18, 17, 16, 7, 8, 9, 10, 11, 12),
+    (9, 8, 7, 1, 2, 3, 4, 5),
+    (1, 2, 3, 4, 5, 0, 0, 0),
+    (9, 8, 7, 6, 5, 4),
+)
 
 
 @dataclass
@@ -53,6 +66,7 @@ class Comparison:
         self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
         self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
         self._reference_from_truth: list[float] = []
+        self._results = HostResults()
 
     def run(self) -> None:
         """All clips, then what is counted over all of them."""
@@ -60,6 +74,9 @@ class Comparison:
             self._clip(clip)
         for name, form in self._forms.items():
             self._finish(name, form)
+        self._results.judge(self._ladder, rungs.SAME_CLASSES, rungs.CONFIDENCE)
+        if self._results.clips:
+            self._ladder.judge(rungs.BACKWARDS, self._backwards().counted("sequences"))
 
     def _form(self, form: EncoderForm) -> _Form:
         components, names = ENCODER_COMPONENTS[form], set(self._subject.precision)
@@ -89,9 +106,21 @@ class Comparison:
             self._decoder_wrappers(run)
         truth = [Word(w.text, w.start_s, w.end_s, 1.0) for w in clip.words]
         self._reference_from_truth += boundary_shifts(truth, run.words).shifts_s
+        marks = Marks(run.logits.argmax(1), softmax(run.logits).max(1), run.logits)
+        self._results.add(clip.id, _transcript(run.words), _transcript(self._pipeline.timed(words, marks)))
         for name, form in self._forms.items():
             with self._ladder.attempt("decode", f"{clip.id}, {name} encoder"):
                 self._decode(name, form, clip, words, run, truth)
+
+    def _backwards(self) -> HostResults:
+        """The repair of times, which classes in order never ask for."""
+        results = HostResults()
+        for classes in BACKWARDS:
+            theirs = self._reference.placed(classes)
+            marks = Marks(np.array(classes, np.int32), np.ones(len(classes), np.float32), np.empty((len(classes), 0)))
+            ours = self._pipeline.timed([word.text for word in theirs], marks)
+            results.add(" ".join(map(str, classes)), _transcript(theirs), _transcript(ours))
+        return results
 
     def _audio_wrappers(self, run: ReferenceRun) -> None:
         """Each encoder component, fed with the reference's own tensors; the transformer at the shortest length that
@@ -193,6 +222,10 @@ class _Mixed(Runtime):
     def load(self, component: str, function: str = "main") -> Component:
         """A component of the runtime that has it."""
         return (self._eager if component in self._from_eager else self._runtime).load(component, function)
+
+
+def _transcript(words: tuple[Word, ...]) -> Transcript:
+    return Transcript("", 0.0, words, ())
 
 
 def _figures(shifts_s: Sequence[float], bin_s: float) -> dict[str, float]:

@@ -41,7 +41,8 @@ class ReferenceRun:
         embeddings: [S, H] with the audio in its place.
         hidden: [S, H] the decoder's last layer, before the final norm.
         logits: [P, C] at the markers.
-        words: with times, mended where they ran backwards; without confidence, which the class does not give.
+        words: with times, mended where they ran backwards; confidence, which the class does not give, is the mean
+            probability of a word's markers.
     """
 
     mel: np.ndarray
@@ -88,8 +89,8 @@ class Reference:
         with _Watch(self.model, inner):
             logits = self.model(**inputs).logits
         ids, marker = inputs["input_ids"], self.config.timestamp_token_id
-        times = self.processor.decode_forced_alignment(logits, ids, words, marker)[0]
         markers = np.flatnonzero(ids[0].numpy() == marker)
+        confidence = logits[0, markers].double().softmax(-1).amax(-1).view(-1, 2).mean(-1)
         return ReferenceRun(
             mel=inputs["input_features"][0].numpy(),
             length=int(inputs["input_features_mask"].sum()),
@@ -100,8 +101,22 @@ class Reference:
             embeddings=inner["embeddings"][0].numpy(),
             hidden=inner["hidden"][0].numpy(),
             logits=logits[0].numpy()[markers],
-            words=tuple(Word(t["text"], t["start_time"], t["end_time"], 1.0) for t in times),
+            words=self._words(logits, ids, words[0], confidence.tolist()),
         )
+
+    def placed(self, classes: Sequence[int]) -> tuple[Word, ...]:
+        """What the processor makes of time classes, two a word; the words are `0`, `1`, ... and certain."""
+        logits = torch.nn.functional.one_hot(torch.tensor([classes])).float()
+        ids = torch.full((1, len(classes)), self.config.timestamp_token_id)
+        words = [str(place) for place in range(len(classes) // 2)]
+        return self._words(logits, ids, words, [1.0] * len(words))
+
+    def _words(
+        self, logits: torch.Tensor, ids: torch.Tensor, words: Sequence[str], confidence: Sequence[float]
+    ) -> tuple[Word, ...]:
+        times = self.processor.decode_forced_alignment(logits, ids, [words], self.config.timestamp_token_id)[0]
+        pairs = zip(times, confidence, strict=True)
+        return tuple(Word(t["text"], t["start_time"], t["end_time"], sure) for t, sure in pairs)
 
 
 class _Watch:

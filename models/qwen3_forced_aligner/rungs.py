@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from toolkit.parity.gates import EXACT, Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from toolkit.parity.gates import (
+    EXACT,
+    Gate,
+    chain_gates,
+    confidence_gate,
+    decisions_gate,
+    mel_gate,
+    same_result_gate,
+    wrapper_gate,
+)
 from toolkit.parity.rungs import Rung
 
 _WRAPPERS = wrapper_gate("PSNR 136 dB, rel. L2 2.8e-7 on the demo clips")
@@ -89,6 +98,27 @@ KNOWN = Rung(
     only="where the corpus has times of words",
 )
 KNOWN_LOSSY = replace(KNOWN, consumer=BOUNDARIES_LOSSY.consumer, gate=None)
+SAME_CLASSES = Rung(
+    "task",
+    "words and times of the reference's own classes",
+    _DECODED,
+    "the pipeline's words",
+    same_result_gate("0 of 2 demo clips"),
+)
+CONFIDENCE = Rung(
+    "task",
+    "confidence of the reference's own classes",
+    f"{_FORWARD}, softmax of its logits, mean over a word's markers",
+    "the pipeline's words",
+    confidence_gate("max abs 5.3e-8 on the demo clips"),
+)
+BACKWARDS = Rung(
+    "task",
+    "times of classes that run backwards",
+    f"{_DECODED}, of classes made up for it",
+    "the pipeline's words",
+    same_result_gate("0 of 9 sequences"),
+)
 
 RUNGS = (
     MEL,
@@ -110,4 +140,7 @@ RUNGS = (
     BOUNDARIES_LOSSY,
     KNOWN,
     KNOWN_LOSSY,
+    SAME_CLASSES,
+    CONFIDENCE,
+    BACKWARDS,
 )

@@ -53,6 +53,13 @@ FAULTS = (
         "mel",
         patched(nemo_mel, "_normalised", population_variance),
     ),
+    Fault(
+        "dither a thousand times too strong",
+        COHERE,
+        "features",
+        "mel, dither on",
+        with_host(lambda host: {"dither": 1000 * host["dither"]}),
+    ),
     Fault("mel without pre-emphasis", COHERE, "features", "mel", mel_constant(preemphasis=0.0)),
     Fault("Whisper's mel a frame late", ALIGNER, "features", "mel", patched(WhisperMel, "_padded", a_frame_late)),
     Fault(

@@ -88,6 +88,13 @@ FAULTS = (
         "encoder frames",
         patched(Parakeet, "_encode_window", without_the_last_frame),
     ),
+    Fault(
+        "limit of steps a tenth of the class's",
+        PARAKEET,
+        "decode",
+        "limit of steps",
+        with_host(lambda host: {"max_symbols_per_step": host["max_symbols_per_step"] // 10}),
+    ),
     Fault("a token missing in the prompt", COHERE, "decode", "prompt", with_host(without_a_token)),
     Fault("prompt of plain words", COHERE, "decode", "prompt", with_host(in_plain_words)),
     Fault("end ignored", COHERE, "decode", "free-running tokens, stateful", patched(cohere, "greedy", never_ending)),

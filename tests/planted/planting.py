@@ -54,6 +54,7 @@ class Fault:
         plant: damages; returns the bundle to compare.
         op: the first one out of bounds, for a damaged package.
         clips: how many it needs to show.
+        timed: whether the corpus has times of words.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Fault:
     plant: Callable[[Site], Bundle]
     op: Op | None = None
     clips: int = 1
+    timed: bool = True
 
 
 def patched(owner: Any, name: str, value: Any) -> Callable[[Site], Bundle]:

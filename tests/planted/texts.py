@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from models.qwen3_forced_aligner import pipeline as aligner
 from models.qwen3_forced_aligner.pipeline import Marks
 from models.qwen3_forced_aligner.pipeline import Pipeline as Aligner
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched, with_host
-from toolkit.decoding import timestamps
+from toolkit.decoding import seq2seq, timestamps
 from toolkit.decoding.detokenise import Detokeniser
 
 text, timed = Detokeniser.text, Aligner.timed
@@ -26,6 +27,24 @@ def ends_are_starts(self, words, marks):
 
 def a_class_late(self, words, marks):
     return timed(self, words, Marks(marks.time_class + 1, marks.probability, marks.logits))
+
+
+def early(self, words, marks):
+    return tuple(
+        replace(w, start_s=max(w.start_s - 0.039, 0.0), end_s=max(w.end_s - 0.039, 0.0))
+        for w in timed(self, words, marks)
+    )
+
+
+def of_no_confidence(self, words, marks):
+    return tuple(replace(w, confidence=0.0) for w in timed(self, words, marks))
+
+
+def with_confidence(of):
+    def build(group, detokeniser, word=timestamps._word):
+        return replace(word(group, detokeniser), confidence=of([token.confidence for token in group]))
+
+    return build
 
 
 def a_frame_late(word):
@@ -84,6 +103,56 @@ FAULTS = (
         "task",
         "text of the reference's own tokens",
         patched(Detokeniser, "text", without_the_last),
+    ),
+    Fault(
+        "confidence of words zero",
+        PARAKEET,
+        "task",
+        "confidence of the reference's own tokens",
+        patched(timestamps, "_word", with_confidence(lambda tokens: 0.0)),
+    ),
+    Fault(
+        "confidence of words the highest of their tokens'",
+        PARAKEET,
+        "task",
+        "confidence of the reference's own tokens",
+        patched(timestamps, "_word", with_confidence(max)),
+    ),
+    Fault(
+        "probability of tokens one half",
+        COHERE,
+        "task",
+        "confidence of the reference's own tokens",
+        patched(seq2seq, "_probability", lambda logits, token: 0.5),
+    ),
+    Fault(
+        "words 39 ms early",
+        ALIGNER,
+        "task",
+        "words and times of the reference's own classes",
+        patched(Aligner, "timed", early),
+    ),
+    Fault(
+        "words one class late, in a corpus without times",
+        ALIGNER,
+        "task",
+        "words and times of the reference's own classes",
+        patched(Aligner, "timed", a_class_late),
+        timed=False,
+    ),
+    Fault(
+        "times that run backwards not mended",
+        ALIGNER,
+        "task",
+        "words and times of the reference's own classes",
+        patched(aligner, "monotonic", lambda times: [int(t) for t in times]),
+    ),
+    Fault(
+        "confidence of words zero",
+        ALIGNER,
+        "task",
+        "confidence of the reference's own classes",
+        patched(Aligner, "timed", of_no_confidence),
     ),
     Fault("bins of 40 ms taken as 80", ALIGNER, "task", "boundaries", with_host(lambda host: {"bin_ms": 80.0})),
     Fault("starts and ends swapped", ALIGNER, "task", "boundaries", patched(Aligner, "timed", ends_are_starts)),

@@ -1,11 +1,14 @@
 """Faults of the wrappers, made behind packages that are sound."""
 
+from copy import deepcopy
+
 import torch
 
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched
 from wrappers import cohere_transcribe, conformer, parakeet_tdt, qwen3, qwen3_forced_aligner
 
+decoder_layer = cohere_transcribe.DecoderLayer.__init__
 late = torch.nn.functional.pad
 attend, causal_attention = conformer.RelativeAttention.forward, qwen3.CausalAttention.__init__
 
@@ -61,6 +64,13 @@ def next_to_each_other(heads, cos, sin):
 def seeing_the_next(self, attention, length):
     causal_attention(self, attention, length)
     self.future = torch.triu(self.future[0, 0, : self.block], diagonal=2).repeat(self.groups, 1)[None, None]
+
+
+def another_epsilon(self, layer):
+    """In every layer of the decoder; a thousand times the checkpoint's."""
+    decoder_layer(self, layer)
+    self.mlp_norm = deepcopy(self.mlp_norm)
+    self.mlp_norm.eps *= 1000
 
 
 class PaddingHeard(qwen3_forced_aligner.AudioTransformer):
@@ -131,6 +141,13 @@ FAULTS = (
         "wrappers",
         "encoder audio_4s: encoder",
         patched(conformer.RelativeAttention, "forward", one_key_too_many),
+    ),
+    Fault(
+        "epsilon of the decoder's last norms",
+        COHERE,
+        "wrappers",
+        "decoder_stateful prefill: logits",
+        patched(cohere_transcribe.DecoderLayer, "__init__", another_epsilon),
     ),
     Fault(
         "RoPE pairs swapped in the decoder",

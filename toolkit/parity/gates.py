@@ -85,6 +85,17 @@ def wrapper_gate(measured: str) -> Gate:
     return Gate(reason, {"rel_l2": 1e-4}, {"psnr_db": 80, "cosine": 0.99999}, measured)
 
 
+def same_result_gate(measured: str) -> Gate:
+    """For what the host makes of the reference's own decisions (toolkit/parity/measures/results.py)."""
+    return Gate("the same decisions are the same result, times to a microsecond", {"differing": 0}, measured=measured)
+
+
+def confidence_gate(measured: str) -> Gate:
+    """For confidences of the reference's own decisions (toolkit/parity/measures/results.py)."""
+    reason = "the softmax of the same logits, and means of it: only float32 differs from float64"
+    return Gate(reason, {"max_abs": 1e-5}, measured=measured)
+
+
 def chain_gates(measured: str, **compressed: str) -> Mapping[str, Gate]:
     """For what stands at the end of the port's whole chain against the reference's, by what runs (`Rung.gate`).
 

@@ -1,5 +1,8 @@
 """The reference against the class itself, and what it calls for the packages stage."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -52,6 +55,19 @@ def test_runs_in_float32_with_plain_attention_and_without_noise(small):
     assert str(reference.model.dtype) == "torch.float32"
     assert not reference.model.training
     assert reference.processor.feature_extractor.dither == 0
+
+
+def test_the_mel_with_dither_alone_has_the_checkpoints(checkpoints, tmp_path):
+    shutil.copytree(checkpoints["small"], tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "processor_config.json"
+    config = json.loads(file.read_text())
+    config["feature_extractor"]["dither"] = 1e-3
+    file.write_text(json.dumps(config))
+    noisy, without = Reference(tmp_path, CACHE), Reference(checkpoints["small"], CACHE)
+    (piece,), (plain,) = noisy.run(clip(2)).pieces, without.run(clip(2)).pieces
+    np.testing.assert_array_equal(piece.mel, plain.mel)
+    np.testing.assert_array_equal(without.dithered_mel(clip(2)), plain.mel[: plain.length])
+    assert np.abs(noisy.dithered_mel(clip(2)) - plain.mel[: plain.length]).max() > 0.01
 
 
 @pytest.fixture(scope="module")

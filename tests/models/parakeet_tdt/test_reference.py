@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from models.parakeet_tdt import MODEL
 from models.parakeet_tdt.export import plan
 from models.parakeet_tdt.reference import Reference, _words, decision_logits, exercise
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
+from toolkit.export.checkpoint import resolve_checkpoint
 from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
@@ -65,6 +67,29 @@ def test_first_prediction_is_that_of_the_blank(tiny, clip):
     assert run.spoken[0] == reference.config.blank_token_id
     assert run.fed[0] == 0
     np.testing.assert_array_equal(run.spoken[1:], run.tokens[run.tokens != reference.config.blank_token_id])
+
+
+@pytest.mark.parametrize("most", [10, 3])
+def test_the_longest_run_is_the_classes_own(tmp_path, most):
+    model = save_tiny_checkpoint(tmp_path)
+    model.config.max_symbols_per_step = most
+    model.save_pretrained(tmp_path)
+    assert [Reference(tmp_path).max_length(frames) for frames in (401, 400, 8, 1)] == [51 * most, 50 * most, most, most]
+
+
+def test_confidence_is_the_mean_probability_of_a_words_tokens():
+    reference = Reference(resolve_checkpoint(MODEL, "demo").folder)
+    run = reference.run(next(open_corpus("demo", 1)).samples(16000))
+    best = torch.from_numpy(run.token_logits).double().softmax(-1).amax(-1)
+    pieces = reference.processor.tokenizer.convert_ids_to_tokens(run.tokens.tolist())
+    groups = []
+    for piece, token, probability in zip(pieces, run.tokens, best.tolist(), strict=True):
+        if token != reference.config.blank_token_id:
+            groups += [[]] if piece.startswith("\u2581") else []
+            groups[-1].append(probability)
+    means = [sum(group) / len(group) for group in groups]
+    assert [word.confidence for word in run.words] == pytest.approx(means, abs=1e-6)
+    assert max(map(len, groups)) > 1
 
 
 def test_words_begin_at_a_space():

@@ -1,5 +1,7 @@
 """The ladder on tiny checkpoints and real clips: green when all is well, and one planted fault at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tests.models.ladder import damaged_packages, exchanged, ladder_over, rows
 from tests.models.qwen3_forced_aligner.host import RATE, clip, host_bundle, planned, sentence
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS
 from toolkit.corpora.open import open_corpus
+from toolkit.decoding import alignment
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.parity.engine import open_subject, run_ladder
 from toolkit.parity.ladder import Status
@@ -212,7 +215,31 @@ def test_a_class_that_only_the_runtime_takes_wrongly_blames_decode_and_shows_it(
 
 def test_times_that_are_not_mended_blame_task(run, monkeypatch):
     monkeypatch.setattr(pipeline, "monotonic", lambda times: times)
-    assert run().blame == "task"
+    result = run()
+    assert result.blame == "task"
+    row = rows(result, "task")["times of classes that run backwards"]
+    assert row.metrics["differing"] == row.metrics["sequences"] == 9
+
+
+@pytest.mark.parametrize("short", [1, 3])
+def test_another_limit_of_short_runs_out_of_order_blames_task(run, monkeypatch, short):
+    """Runs of one and two take a neighbour's time, longer ones are spread."""
+    monkeypatch.setattr(alignment, "_SHORT_RUN", short)
+    result = run()
+    assert result.blame == "task"
+    assert rows(result, "task")["times of classes that run backwards"].metrics["differing"] > 0
+
+
+def test_words_a_class_late_blame_task_in_a_corpus_without_times(run, clips, monkeypatch):
+    real = Pipeline.timed
+
+    def late(self, words, marks):
+        return real(self, words, Marks(marks.time_class + 1, marks.probability, marks.logits))
+
+    monkeypatch.setattr(Pipeline, "timed", late)
+    result = run(audio=[replace(clip, words=()) for clip in clips])
+    assert result.blame == "task"
+    assert "(words and times of the reference's own classes" in result.verdict
 
 
 def test_a_wrong_bin_blames_task(run):
