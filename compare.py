@@ -1,6 +1,6 @@
 """`compare`: hold a bundle against its PyTorch model, stage by stage, and name the first stage to blame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -160,6 +160,7 @@ def _look_inside(request: _Request, layers: str | None, ranges: bool) -> None:
     """The first op out of bounds, and what float16 cannot hold; exits with 1 where an op is."""
     models = _models_with(layers, request)
     from toolkit.bundle.bundle import open_bundle
+    from toolkit.corpora.open import open_corpus
     from toolkit.parity.inside.look import check_functions, json_from_insides, look_inside
     from toolkit.parity.inside.tables import print_insides
     from toolkit.parity.packages import CLIPS_EXERCISED
@@ -170,7 +171,8 @@ def _look_inside(request: _Request, layers: str | None, ranges: bool) -> None:
     with progress() as bar:
         for model in (m for m in models if m.id in meant):
             bundle, num_files = bundles[model.id], request.num_files or CLIPS_EXERCISED
-            clips = _clips(model, bundle.manifest.host["sample_rate"], request.dataset, num_files, bar)
+            examples = open_corpus(request.dataset, num_files, model.demo_clips)
+            clips = _clips(examples, model, bundle.manifest.host["sample_rate"], num_files, bar)
             found.append(look_inside(model, bundle, list(clips), layers, ranges))
     if request.as_json:
         typer.echo(json_from_insides(found))
@@ -224,6 +226,7 @@ def _options(models: list[ModelInfo], given: dict[str, Any], *, asked: bool) -> 
 
 def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
     from toolkit.bundle.bundle import open_bundle
+    from toolkit.corpora.open import open_corpus
     from toolkit.parity.engine import open_subject, run_ladder
     from toolkit.parity.report import exhibits_wanted
 
@@ -235,10 +238,11 @@ def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
         check_capture(capture, opened)
     with progress() as bar:
 
-        def clips() -> Iterator[Any]:
-            return _clips(model, opened.manifest.host["sample_rate"], request.dataset, request.num_files, bar)
+        def clips(*, quiet: bool = True) -> Iterator[Any]:
+            examples = open_corpus(request.dataset, request.num_files, model.demo_clips, quiet=quiet)
+            return _clips(examples, model, opened.manifest.host["sample_rate"], request.num_files, bar)
 
-        subject = open_subject(model, opened, request.runtime, clips(), options)
+        subject = open_subject(model, opened, request.runtime, clips(quiet=False), options)
         about = {
             "bundle": str(folder),
             "checkpoint": opened.manifest.checkpoint.id,
@@ -258,12 +262,11 @@ def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
         return walk.added_to(result)
 
 
-def _clips(model: ModelInfo, rate: int, dataset: str, num_files: int | None, bar: Any) -> Iterator[Any]:
-    from toolkit.corpora.open import open_corpus
+def _clips(examples: Iterable[Any], model: ModelInfo, rate: int, num_files: int | None, bar: Any) -> Iterator[Any]:
     from toolkit.parity.subject import Clip
 
     task = bar.add_task(f"compare {model.id}", total=num_files)
-    for example in open_corpus(dataset, num_files, model.demo_clips):
+    for example in examples:
         bar.update(task, description=f"compare {model.id}: {example.id}")
         yield Clip.from_example(example, rate)
         bar.advance(task)

@@ -26,9 +26,14 @@ def run(monkeypatch, capsys):
 
 def test_blame_and_save_then_against(run, bundle, tmp_path):
     capture = tmp_path / "capture.safetensors"
-    code, out, err = run("--bundle", bundle, "--num-files", 1, "--blame", "--save", capture, "--json")
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy("demo/clips/ps_cards_001.wav", folder / "a.wav")
+    (folder / "a.txt").write_text("Ten of clubs.")
+    asked = ("--bundle", bundle, "--dataset", folder, "--num-files", 2)
+    code, out, err = run(*asked, "--blame", "--save", capture, "--json")
     value = json.loads(out, parse_constant=lambda name: pytest.fail(name))
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"{folder} holds 1 utterances, fewer than the 2 asked for\n")  # once
     walk = value["models"][0]["walk"]
     assert walk["first"] is None
     assert "none: all within their gates; the largest share is that of 'package fp16'" in walk["verdict"]

@@ -36,13 +36,16 @@ def check_corpus(name: str, num_files: int | None = None) -> None:
                 check_source(example.audio)
 
 
-def open_corpus(name: str, num_files: int | None = None, demo: Sequence[str] = (".",)) -> Iterator[Example]:
+def open_corpus(
+    name: str, num_files: int | None = None, demo: Sequence[str] = (".",), *, quiet: bool = False
+) -> Iterator[Example]:
     """The first utterances of a corpus, lazily, in its stable order. Fewer than asked for is said on stderr.
 
     Args:
         name: `demo`, `librispeech`, `fleurs:LANGUAGE`, `fleurs:all`, or a folder.
         num_files: how many, of FLEURS in each language; all of them when left out.
         demo: folders of the demo clips, taken in turn.
+        quiet: do not say that there are fewer; for who reads a corpus again.
 
     Raises:
         ToolkitError: no such corpus, or none of it can be used.
@@ -57,7 +60,7 @@ def open_corpus(name: str, num_files: int | None = None, demo: Sequence[str] = (
         yield example
     if count == 0:
         raise ToolkitError(f"{name} holds no utterances", _NEXT_STEP)
-    if num_files is not None and count < num_files:
+    if num_files is not None and count < num_files and not quiet:
         print(f"{name} holds {count} utterances, fewer than the {num_files} asked for", file=sys.stderr)  # noqa: T201
 
 

@@ -10,7 +10,7 @@ from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.model import ModelInfo
 from toolkit.parity.capture import Capture, replay_capture, save_capture
 from toolkit.parity.facts import facts_of
-from toolkit.parity.ladder import Ladder, LadderResult, Row, SkipStage, Status
+from toolkit.parity.ladder import WHOLE_STAGE, Ladder, LadderResult, Row, SkipStage, Status
 from toolkit.parity.packages import CLIPS_EXERCISED, compare_packages, record_calls
 from toolkit.parity.rungs import Declared, Rung
 from toolkit.parity.shared_rungs import DEVICE, PACKAGES, SHARED
@@ -82,9 +82,9 @@ def run_ladder(
         # No package runs here: what fails is the host, or a wrapper that has a row of its own.
         with ladder.attempt("decode", "the host side on the wrappers"):
             calls = record_calls(subject.plan, subject.bundle, subject.model, subject.clips.first)
-    with ladder.attempt("packages", "-"):
+    with ladder.attempt("packages", WHOLE_STAGE):
         _packages(subject, ladder, calls, reference)
-    with ladder.attempt("device", "-"):
+    with ladder.attempt("device", WHOLE_STAGE):
         if against is None:
             _device(subject, ladder, calls, reference)
         else:

@@ -29,6 +29,10 @@ QUESTIONS: Mapping[str, str] = {
 }
 
 
+# The output of a row that speaks of its stage as a whole.
+WHOLE_STAGE = "-"
+
+
 class Status(StrEnum):
     """What became of a row, a stage or a ladder."""
 
@@ -66,6 +70,11 @@ class Row:
     producer: str = ""
     consumer: str = ""
     rung: str = ""
+
+    @property
+    def said(self) -> str:
+        """Its note with its name, where it is of one output and not of the whole stage."""
+        return self.note if self.output == WHOLE_STAGE else f"{self.output}: {self.note}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class LadderResult:
         if self.blame:
             first = next(s for s in self.stages if s.name == self.blame)
             row = next(r for r in first.rows if r.status is Status.FAILED)
-            return f"{self.model}: FAILED, the first stage to blame is '{self.blame}' ({row.output}: {row.note})"
+            return f"{self.model}: FAILED, the first stage to blame is '{self.blame}' ({row.said})"
         skipped = [s.name for s in self.stages if s.status is Status.SKIPPED]
         if not self.passed:
             return f"{self.model}: FAILED, every stage was skipped, nothing was compared"
@@ -258,8 +267,8 @@ class Ladder:
         if rows:
             return StageResult(name, tuple(rows))
         if name not in self._declared.stages:
-            return StageResult(name, (Row("-", Status.SKIPPED, note="the model has no such stage"),))
-        return StageResult(name, (Row("-", Status.FAILED, note="no common output"),))
+            return StageResult(name, (Row(WHOLE_STAGE, Status.SKIPPED, note="the model has no such stage"),))
+        return StageResult(name, (Row(WHOLE_STAGE, Status.FAILED, note="no common output"),))
 
     def _row(self, key: tuple[str, str]) -> Row:
         metrics, rung, output = self._metrics[key], self._rungs[key], key[1]

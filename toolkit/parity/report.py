@@ -160,11 +160,11 @@ def _titled(table: TitledTable) -> str:
 
 
 def _noted(row: Row) -> str:
-    return f"{row.status.value} {row.output}: {row.note}"
+    return f"{row.status.value} {row.said}"
 
 
 def _stage_markdown(stage: StageResult) -> list[str]:
-    lines = [f"### {stage.name}: {stage.status.value}", "", QUESTIONS[stage.name], ""]
+    lines = [f"### {stage.name}: {stage.status.value}", "", QUESTIONS[stage.name].capitalize(), ""]
     tables = tables_of_stage(stage)
     for table in tables:
         lines += _table_markdown(table)

@@ -48,7 +48,7 @@ def test_plain_text_shows_numbers_gate_reason_wer_and_verdict():
         "max abs",
         "gate A: max_abs <= 0.5. Reason: why not. Measured when it was set: 0.1.",
         "Mel against Extractor\n",
-        "SKIP -: not here",
+        "SKIP not here",
     ):
         assert part in text
     assert text.index("WER 2.50 %") < text.index("toy: passed")

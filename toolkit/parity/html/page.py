@@ -6,7 +6,7 @@ from importlib.resources import files
 from toolkit.parity.html.figures import figure_of
 from toolkit.parity.html.markup import Markup, element
 from toolkit.parity.html.tables import html_of_table, status_html
-from toolkit.parity.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
+from toolkit.parity.ladder import QUESTIONS, WHOLE_STAGE, LadderResult, Row, StageResult, Status, passed
 from toolkit.parity.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 
 # Whatever text stands in the file, a browser fetches nothing and runs nothing.
@@ -112,6 +112,8 @@ def _stage(result: LadderResult, stage: StageResult, place: int) -> Markup:
 
 
 def _note(row: Row) -> Markup:
+    if row.output == WHOLE_STAGE:
+        return element("li", status_html(row.status), f" {row.note}")
     return element("li", status_html(row.status), " ", element("strong", row.output), f": {row.note}")
 
 
