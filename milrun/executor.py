@@ -15,10 +15,15 @@ import torch
 import milrun.ops  # noqa: F401  (fills the table)
 from milrun.errors import OpError, UnsupportedOpsError
 from milrun.numerics import round_to
+from milrun.ops.control_flow import TensorList
 from milrun.program import Binding, Block, Const, Function, Operation, Ref, TensorType, ValueType
 from milrun.registry import OpFn, find_op
 from milrun.step import LazyConst, Output, Step, argument_from_container, container_from_const, python_value
 from milrun.watch import StopRun, Watch
+
+# Kinds of parameter that the program's structure fills, not an input.
+_STRUCTURAL = frozenset({"blocks", "output_types"})
+_BLOCKS = 2  # of a `cond` and of a `while_loop`; no other op has blocks
 
 
 class CompiledBlock:
@@ -61,10 +66,11 @@ class CompiledFunction:
         self._slots: dict[str, int] = {}
         self._constants: dict[str, LazyConst] = {}
         self._raw: dict[str, Const] = {}
+        self._types: dict[str, ValueType] = {}
         self._cache, self._rounding = cache_weights, rounding
         _require_known_ops(function)
         self.root = self._compile(function.block)
-        self._free_after_last_use(self.root)
+        _free_after_last_use(self.root, set())
 
     def run(self, inputs: Mapping[str, Any], watch: Watch | None = None) -> list[Any]:
         """Run with containers (and state cells) by input name; returns containers in output order."""
@@ -82,13 +88,13 @@ class CompiledFunction:
         return self._slots.setdefault(name, len(self._slots))
 
     def _compile(self, block: Block) -> CompiledBlock:
-        inputs = [self._slot(name) for name, _ in block.inputs]
+        inputs = [self._computed(name, declared) for name, declared in block.inputs]
         steps = []
         for operation in block.operations:
             if operation.type == "const":
                 (binding,) = operation.inputs["val"]
                 assert isinstance(binding, Const)
-                self._raw[operation.name] = binding
+                self._raw[operation.name], self._types[operation.name] = binding, binding.type
                 self._constants[operation.name] = self._weight(binding)
                 continue
             step = self._step(operation)
@@ -108,8 +114,9 @@ class CompiledFunction:
         tensors, converted, variadic = [], [], []
         for name, bindings in operation.inputs.items():
             kind = known.kinds.get(name)
-            if kind is None:
+            if kind is None or kind in _STRUCTURAL:
                 raise OpError(operation.type, operation.name, f"parameter '{name}' is not one of {sorted(known.kinds)}")
+            self._require_kind(operation, name, kind)
             if kind == "tensors":
                 variadic.append((name, tuple(self._constant(b) or self._slot(_ref(b).name) for b in bindings)))
             elif len(bindings) != 1:
@@ -136,7 +143,16 @@ class CompiledFunction:
         outputs = tuple(self._output(name, declared, known, stored) for name, declared in operation.outputs)
         return Step(operation, known.call, fixed, lazy, tuple(tensors), tuple(converted), tuple(variadic), outputs)
 
+    def _require_kind(self, operation: Operation, parameter: str, kind: str) -> None:
+        for binding in operation.inputs[parameter]:
+            declared = self._types[binding.name] if isinstance(binding, Ref) else binding.type
+            if not _may_be(declared, kind):
+                raise OpError(operation.type, operation.name, f"parameter '{parameter}' cannot be {declared}")
+
     def _add_special(self, operation: Operation, known: OpFn, fixed: dict[str, Any]) -> None:
+        wanted = _BLOCKS if "blocks" in known.kinds.values() else 0
+        if len(operation.blocks) != wanted:
+            raise OpError(operation.type, operation.name, f"{len(operation.blocks)} blocks where it has {wanted}")
         for name, kind in known.kinds.items():
             if kind == "blocks":
                 fixed[name] = tuple(self._compile(block) for block in operation.blocks)
@@ -145,8 +161,6 @@ class CompiledFunction:
 
     def _output(self, name: str, type: ValueType, known: OpFn, stored: bool) -> Output:
         """`stored`: it is a weight that is only decompressed, which stays as stored."""
-        for constants in (self._raw, self._constants):  # a sibling block may have a constant of this name
-            constants.pop(name, None)
         finish = None
         if isinstance(type, TensorType) and not known.exact and type.dtype not in ("string", "dictionary"):
             wide = type.dtype == "float16" and not self._rounding and not stored
@@ -155,7 +169,14 @@ class CompiledFunction:
         if isinstance(type, TensorType) and type.shape is not None and type.dtype != "string":
             known_dims = [d for d in type.shape if d is not None]
             shape = torch.Size(known_dims) if len(known_dims) == len(type.shape) else None
-        return Output(self._slot(name), name, type, shape, finish)
+        return Output(self._computed(name, type), name, type, _python_type(type), shape, finish)
+
+    def _computed(self, name: str, type: ValueType) -> int:
+        """The slot of a value that is known at run time only."""
+        for constants in (self._raw, self._constants):  # a sibling block may have a constant of this name
+            constants.pop(name, None)
+        self._types[name] = type
+        return self._slot(name)
 
     def _raw_const(self, binding: Binding) -> Const | None:
         return self._raw.get(binding.name) if isinstance(binding, Ref) else binding
@@ -170,28 +191,33 @@ class CompiledFunction:
         made = partial(container_from_const, constant)
         return self._weights.setdefault(id(constant), LazyConst(made, self._cache))
 
-    def _free_after_last_use(self, root: CompiledBlock) -> None:
-        """Free a slot after the last top-level step that reads it; nested blocks count as their op's reads."""
-        keep = {o for o in root.outputs if isinstance(o, int)}
-        last: dict[int, int] = {}
-        for index, step in enumerate(root.steps):
-            for slot in _reads(step):
-                last[slot] = index
-            for output in step.outputs:
-                last.setdefault(output.slot, index)
-        freed: dict[int, list[int]] = {}
-        for slot, index in last.items():
-            if slot not in keep:
-                freed.setdefault(index, []).append(slot)
-        for index, step in enumerate(root.steps):
-            step.free = tuple(freed.get(index, ()))
+
+def _free_after_last_use(block: CompiledBlock, outer: set[int]) -> None:
+    """Let every step free the slots that no later step of its block reads; those of `outer` outlive the block."""
+    kept = {slot for slot in block.outputs if isinstance(slot, int)}
+    made = (output.slot for step in block.steps for output in step.outputs)
+    own = set(block.input_slots).union(made) - outer
+    outer |= own
+    last: dict[int, int] = {}
+    for index, step in enumerate(block.steps):
+        for nested in step.fixed.get("blocks", ()):
+            _free_after_last_use(nested, outer)
+        for slot in _reads(step).union(output.slot for output in step.outputs):
+            last[slot] = index
+    outer -= own
+    freed: dict[int, list[int]] = {}
+    for slot, index in last.items():
+        if slot not in kept and slot not in outer:
+            freed.setdefault(index, []).append(slot)
+    for index, slots in freed.items():
+        block.steps[index].free = tuple(slots)
 
 
 def _run_step(step: Step, env: list[Any], watch: Watch | None) -> None:
-    arguments = step.arguments(env)
+    blocks: tuple[Callable[..., list[Any]], ...] = ()
     if step.operation.blocks:
-        arguments["blocks"] = tuple(_callable_block(block, env, watch) for block in arguments["blocks"])
-    for output, value in zip(step.outputs, step.results(arguments), strict=True):
+        blocks = tuple(_callable_block(block, env, watch) for block in step.fixed["blocks"])
+    for output, value in zip(step.outputs, step.results(env, blocks), strict=True):
         instead = None if watch is None else watch.see(output.name, step.operation, output.type, value)
         env[output.slot] = value if instead is None else output.accept(instead)
     for slot in step.free:
@@ -202,7 +228,7 @@ def _run_step(step: Step, env: list[Any], watch: Watch | None) -> None:
 
 def _decompressed(step: Step, index: int) -> Any:
     """One output of a `constexpr_` op whose inputs are all constants."""
-    return step.results(step.arguments([]))[index]
+    return step.results([])[index]
 
 
 def _argument(constant: LazyConst, kind: str) -> Any:
@@ -212,6 +238,8 @@ def _argument(constant: LazyConst, kind: str) -> Any:
 
 def _callable_block(block: CompiledBlock, env: list[Any], watch: Watch | None) -> Callable[..., list[Any]]:
     def call(*values: Any) -> list[Any]:
+        if len(values) != len(block.input_slots):
+            raise ValueError(f"{len(values)} values for a block of {len(block.input_slots)} inputs")
         for slot, value in zip(block.input_slots, values, strict=True):
             env[slot] = value
         return block.run(env, watch)
@@ -237,6 +265,22 @@ def _require_known_ops(function: Function) -> None:
     )
     if missing:
         raise UnsupportedOpsError(dict(missing))
+
+
+def _may_be(declared: ValueType, kind: str) -> bool:
+    """Whether a value of this type can reach a parameter of this kind (`registry.py`)."""
+    if kind in ("any", "tensors"):
+        return True
+    if not isinstance(declared, TensorType) or declared.is_state != (kind == "state"):
+        return False
+    return kind in ("scalar", "list", "state") or declared.dtype not in ("string", "dictionary")
+
+
+def _python_type(declared: ValueType) -> type | tuple[type, ...]:
+    """What a value of this type is while it travels between ops."""
+    if not isinstance(declared, TensorType):
+        return (TensorList, list)
+    return {"string": str, "dictionary": dict}.get(declared.dtype, torch.Tensor)
 
 
 def _ref(binding: Binding) -> Ref:

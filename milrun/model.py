@@ -37,6 +37,7 @@ def load(
     Raises:
         PackageError: missing or damaged package, or no such function.
         UnsupportedOpsError: names every op that milrun lacks.
+        OpError: an op's parameters or blocks are not those of its kind.
     """
     package = open_package(path)
     return Model(package, parse_program(package), function_name, cache_weights, rounding=rounding)
@@ -91,7 +92,11 @@ class Model:
         return Model(self._package, self._program, function_name, self._cache_weights, self._weights, rounding=rounds)
 
     def make_state(self) -> State:
-        """A fresh set of states, all zeros."""
+        """A fresh set of states, all zeros.
+
+        Raises:
+            InputError: there is no memory for them.
+        """
         return State(self.states)
 
     def predict(self, inputs: Mapping[str, np.ndarray], state: State | None = None) -> dict[str, np.ndarray]:
@@ -215,6 +220,9 @@ class Model:
                 raise InputError(
                     f"{self.path.name} keeps states {sorted(self.states)}: pass what make_state() returned"
                 )
+            for name, cell in state.cells.items():
+                if cell.type != self.states[name]:
+                    raise InputError(f"state '{name}' is {self.states[name]}, the one given is {cell.type}")
             given.update(state.cells)
         return given
 

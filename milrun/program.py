@@ -1,5 +1,6 @@
 """An ML Program as plain data: functions, blocks, operations, types and constants."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,7 @@ import numpy as np
 
 from milrun.blob import WeightFile, unpack_bits
 from milrun.errors import PackageError
-from milrun.numerics import DTYPE_NAMES, SUB_BYTE_BITS, numpy_dtype
+from milrun.numerics import DTYPE_NAMES, FLOATS, INTS, SUB_BYTE_BITS, numpy_dtype
 from milrun.package import Package
 
 # The opset name of a function (MIL) -> the opset name coremltools gives it.
@@ -20,6 +21,17 @@ OPSETS = {
     "CoreML8": "iOS18",
     "CoreML9": "iOS26",
 }
+# Field of an immediate value (MIL.proto, TensorValue) -> the dtypes that it may hold; any number may be in `bytes`.
+_FIELD_DTYPES = {
+    "floats": FLOATS,
+    "doubles": FLOATS,
+    "ints": INTS | SUB_BYTE_BITS.keys(),
+    "longInts": INTS | SUB_BYTE_BITS.keys(),
+    "bools": {"bool"},
+    "strings": {"string"},
+}
+_INPUT_DTYPES = FLOATS | INTS | {"bool"}
+_MOST_ELEMENTS = 2**48  # of a constant, over its non-zero dimensions; NumPy's sizes end at 2^63 bytes
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,9 @@ class ListType:
 
     element: TensorType
     length: int | None
+
+    def __str__(self) -> str:
+        return f"list of {self.element}"
 
 
 ValueType = TensorType | ListType
@@ -142,24 +157,54 @@ def parse_program(package: Package) -> Program:
     return Program(functions=functions, default_function=default)
 
 
-def _check_names(block: Block, outer: frozenset[str] = frozenset()) -> None:
-    """Every value must be made before it is read; a cycle would read one that is not."""
-    made = set(outer) | {name for name, _ in block.inputs}
+def _check_names(block: Block, made: set[str]) -> None:
+    """Every value is made before it is read (a cycle would read one that is not), and made once.
+
+    Blocks side by side may each make a value of one name, which nobody else sees; `made` is left as it was.
+    """
+    own: list[str] = []
+
+    def make(name: str, maker: str) -> None:
+        if name in made:
+            raise PackageError(f"{maker} makes '{name}', which is made already")
+        made.add(name)
+        own.append(name)
 
     def require(name: str, reader: str) -> None:
         if name not in made:
             raise PackageError(f"{reader} reads '{name}' before it is made")
 
+    for name, _ in block.inputs:
+        make(name, "an input")
     for operation in block.operations:
+        who = f"op '{operation.name}' ({operation.type})"
         for bindings in operation.inputs.values():
             for binding in bindings:
                 if isinstance(binding, Ref):
-                    require(binding.name, f"op '{operation.name}' ({operation.type})")
+                    require(binding.name, who)
         for nested in operation.blocks:
-            _check_names(nested, frozenset(made))
-        made |= {name for name, _ in operation.outputs}
+            _check_names(nested, made)
+        for name, _ in operation.outputs:
+            make(name, who)
     for name in block.outputs:
         require(name, "the block's output")
+    made.difference_update(own)
+
+
+def _check_inputs(function: str, inputs: tuple[tuple[str, ValueType], ...]) -> None:
+    for name, declared in inputs:
+        where = f"input '{name}' of function '{function}' is {declared}"
+        if not isinstance(declared, TensorType) or declared.dtype not in _INPUT_DTYPES:
+            raise PackageError(f"{where}; milrun takes tensors of numbers and booleans")
+        if declared.is_state and (declared.shape is None or None in declared.shape):
+            raise PackageError(f"{where}; a state has a fixed shape")
+
+
+def _check_const(operation: Operation) -> None:
+    values = operation.inputs.get("val", ())
+    one_value = len(values) == 1 and isinstance(values[0], Const)
+    if not one_value or len(operation.outputs) != 1 or operation.blocks:
+        raise PackageError(f"const '{operation.name}' is not one value under one name")
 
 
 class _Parser:
@@ -172,14 +217,16 @@ class _Parser:
     def function(self, name: str, spec: Any) -> Function:
         if spec.opset not in spec.block_specializations:
             raise PackageError(f"function '{name}' has no block for its opset {spec.opset}")
-        opset = OPSETS.get(spec.opset, spec.opset)
+        if spec.opset not in OPSETS:
+            raise PackageError(f"function '{name}' is of the opset {spec.opset!r}; milrun knows {', '.join(OPSETS)}")
         self._scopes = self._package.scopes.get(name, {})
         block = spec.block_specializations[spec.opset]
         inputs = tuple((item.name, self.type(item.type)) for item in spec.inputs)
         parsed = self.block(block)
         whole = Block(inputs, parsed.outputs, parsed.operations)
-        _check_names(whole)
-        return Function(name, opset, whole)
+        _check_inputs(name, inputs)
+        _check_names(whole, set())
+        return Function(name, OPSETS[spec.opset], whole)
 
     def block(self, spec: Any) -> Block:
         return Block(
@@ -196,9 +243,11 @@ class _Parser:
         for key, value in spec.attributes.items():
             if key != "name":
                 inputs[key] = (self.const(value),)
-        return Operation(
-            spec.type, name, inputs, outputs, tuple(self.block(b) for b in spec.blocks), self._scopes.get(name, "")
-        )
+        blocks = tuple(self.block(b) for b in spec.blocks)
+        operation = Operation(spec.type, name, inputs, outputs, blocks, self._scopes.get(name, ""))
+        if spec.type == "const":
+            _check_const(operation)
+        return operation
 
     def binding(self, spec: Any) -> Binding:
         return Ref(spec.name) if spec.WhichOneof("binding") == "name" else self.const(spec.value)
@@ -235,11 +284,12 @@ class _Parser:
             if key not in self._blobs:
                 self._blobs[key] = Const(value_type, self._blob_reader(blob, value_type))
             return self._blobs[key]
-        return Const(value_type, lambda: _immediate(spec.immediateValue, value_type))
+        value = _immediate(spec.immediateValue, value_type)  # a damaged one is found at load, not in the first run
+        return Const(value_type, lambda: value)
 
     def _blob_reader(self, blob: Any, value_type: ValueType) -> Callable[[], np.ndarray]:
-        if not isinstance(value_type, TensorType):
-            raise PackageError("only tensors can live in a weight file")
+        if not isinstance(value_type, TensorType) or value_type.dtype == "string":
+            raise PackageError(f"only numbers can live in a weight file, not {value_type}")
         shape = _static_shape(value_type)
         if blob.fileName not in self._files:
             self._files[blob.fileName] = WeightFile(self._package.weight_path(blob.fileName))
@@ -255,6 +305,8 @@ def _dimension(spec: Any) -> int | None:
 def _static_shape(value_type: TensorType) -> tuple[int, ...]:
     if value_type.shape is None or any(d is None for d in value_type.shape):
         raise PackageError(f"a constant of unknown shape: {value_type}")
+    if math.prod(d for d in value_type.shape if d) > _MOST_ELEMENTS:
+        raise PackageError(f"a constant of an absurd shape: {value_type}")
     return tuple(d for d in value_type.shape if d is not None)
 
 
@@ -270,18 +322,28 @@ def _immediate(spec: Any, value_type: ValueType) -> Any:
 def _immediate_tensor(spec: Any, value_type: TensorType) -> np.ndarray:
     field_name = spec.WhichOneof("value")
     shape = _static_shape(value_type)
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     dtype = numpy_dtype(value_type.dtype)
     if field_name is None:
         flat = np.zeros(0, dtype=dtype)
+    elif value_type.dtype not in _FIELD_DTYPES.get(field_name, _INPUT_DTYPES | SUB_BYTE_BITS.keys()):
+        raise PackageError(f"a constant holds {field_name} where {value_type} is declared")
     elif field_name == "bytes":
         raw = np.frombuffer(bytearray(spec.bytes.values), dtype=np.uint8)
         flat = unpack_bits(raw, value_type.dtype, count) if value_type.dtype in SUB_BYTE_BITS else _view(raw, dtype)
     else:
-        flat = np.array(list(getattr(spec, field_name).values), dtype=dtype)
+        flat = _converted(list(getattr(spec, field_name).values), dtype, value_type)
     if flat.size != count:
         raise PackageError(f"a constant holds {flat.size} elements, {value_type} needs {count}")
     return flat.reshape(shape)
+
+
+def _converted(values: list[Any], dtype: np.dtype, value_type: TensorType) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):  # beyond the dtype's range is infinite
+            return np.array(values, dtype=dtype)
+    except OverflowError as error:
+        raise PackageError(f"a constant does not fit {value_type}: {error}") from error
 
 
 def _view(raw: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -128,8 +128,7 @@ def op(name: str | None = None, *, since: str = "iOS15", exact: bool = False) ->
 
 def find_op(name: str, opset: str) -> OpFn | None:
     """The newest implementation of `name` that is not newer than `opset`; None when there is none."""
-    newest = OPSET_ORDER.index(opset) if opset in OPSET_ORDER else len(OPSET_ORDER) - 1
-    for candidate in reversed(OPSET_ORDER[1 : newest + 1]):
+    for candidate in reversed(OPSET_ORDER[1 : OPSET_ORDER.index(opset) + 1]):
         if (found := OPS.get(f"{name}@{candidate}")) is not None:
             return found
     return OPS.get(name)

@@ -18,15 +18,25 @@ class StateCell:
         self.value = value
 
     def write(self, value: torch.Tensor) -> None:
-        """Replace the value."""
+        """Replace the value.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        if value.shape != self.type.shape:
+            raise ValueError(f"a state of {self.type} is given {list(value.shape)}")
         self.value = value
 
 
 class State(Mapping[str, np.ndarray]):
-    """The states of one utterance: a mapping name -> ndarray in the declared dtype, zeros when fresh."""
+    """The states of one utterance: a mapping name -> ndarray in the declared dtype, zeros when fresh.
+
+    Raises:
+        InputError: there is no memory for a state as large as the program declares.
+    """
 
     def __init__(self, types: Mapping[str, TensorType]) -> None:
-        self.cells = {name: StateCell(declared, _zeros(declared)) for name, declared in types.items()}
+        self.cells = {name: StateCell(declared, _zeros(name, declared)) for name, declared in types.items()}
 
     def read_state(self, name: str) -> np.ndarray:
         """A copy of one state.
@@ -67,6 +77,9 @@ class State(Mapping[str, np.ndarray]):
         return len(self.cells)
 
 
-def _zeros(type: TensorType) -> torch.Tensor:
+def _zeros(name: str, type: TensorType) -> torch.Tensor:
     shape = [d for d in (type.shape or ()) if d is not None]
-    return torch.zeros(shape, dtype=container_dtype(type.dtype))
+    try:
+        return torch.zeros(shape, dtype=container_dtype(type.dtype))
+    except (RuntimeError, TypeError) as error:  # no memory, or a size beyond what torch can count
+        raise InputError(f"no memory for the state '{name}', {type}: {error}") from error

@@ -7,11 +7,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from milrun.errors import OpError
+from milrun.errors import OpError, PackageError
 from milrun.numerics import container_from_numpy
 from milrun.program import Const, ListType, Operation, ValueType
+from milrun.state import StateCell
 
-_RUN_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, KeyError, NotImplementedError, ArithmeticError)
+# RuntimeError is also torch's own for memory that cannot be had; AttributeError comes of an argument of another kind.
+_RUN_ERRORS = (
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    ArithmeticError,
+    MemoryError,
+)
+# Arguments that an error's text shows, where they are short.
+_SHOWN = (bool, int, float, str, list, type(None))
+_MOST_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,7 @@ class Output:
         slot: index into the environment.
         name: of the value.
         type: as the program declares it.
+        holds: the Python type, or types, that a value of that type has.
         shape: the declared shape where it is static, else None.
         finish: rounds a result to its dtype; None where there is nothing to round.
     """
@@ -29,6 +44,7 @@ class Output:
     slot: int
     name: str
     type: ValueType
+    holds: Any
     shape: tuple[int, ...] | None
     finish: Callable[[torch.Tensor], torch.Tensor] | None
 
@@ -36,8 +52,10 @@ class Output:
         """Round a result and compare its shape with the declared one.
 
         Raises:
-            ValueError: the shape is not the declared one.
+            ValueError: the shape, or the kind of value, is not the declared one.
         """
+        if not isinstance(value, self.holds):
+            raise ValueError(f"result is a {type(value).__name__}, the program declares {self.type}")
         if self.finish is not None:
             value = self.finish(value)
         if self.shape is not None:
@@ -95,9 +113,29 @@ class Step:
         """Whether the op reads nothing that a run computes."""
         return not (self.tensors or self.converted or self.variadic)
 
-    def arguments(self, env: list[Any]) -> dict[str, Any]:
-        """The keyword arguments of one call."""
-        given = self.fixed.copy()
+    def results(self, env: list[Any], blocks: tuple[Callable[..., list[Any]], ...] = ()) -> list[Any]:
+        """Call the op; its results, rounded and checked.
+
+        Raises:
+            OpError: the op failed, or broke the type the program declares.
+        """
+        arguments = self.fixed.copy()
+        if blocks:
+            arguments["blocks"] = blocks
+        try:
+            self._gather(env, arguments)
+            result = self.call(**arguments)
+            if not isinstance(result, tuple):
+                result = (result,)
+            if len(result) != len(self.outputs):
+                raise ValueError(f"{len(result)} results for {len(self.outputs)} declared outputs")
+            return [output.accept(value) for output, value in zip(self.outputs, result, strict=True)]
+        except _RUN_ERRORS as error:
+            op, reason = self.operation, str(error) or type(error).__name__
+            raise OpError(op.type, op.name, reason, _describe(arguments), op.scope) from error
+
+    def _gather(self, env: list[Any], given: dict[str, Any]) -> None:
+        """Add the arguments that are not known before the run."""
         for name, slot in self.tensors:
             given[name] = env[slot]
         for name, constant in self.lazy.items():
@@ -106,32 +144,25 @@ class Step:
             given[name] = argument_from_container(env[slot], kind)
         for name, members in self.variadic:
             given[name] = [env[m] if isinstance(m, int) else m.get() for m in members]
-        return given
-
-    def results(self, arguments: dict[str, Any]) -> list[Any]:
-        """Call the op; its results, rounded and checked.
-
-        Raises:
-            OpError: the op failed, or broke the type the program declares.
-        """
-        try:
-            result = self.call(**arguments)
-            if not isinstance(result, tuple):
-                result = (result,)
-            if len(result) != len(self.outputs):
-                raise ValueError(f"{len(result)} results for {len(self.outputs)} declared outputs")
-            return [output.accept(value) for output, value in zip(self.outputs, result, strict=True)]
-        except _RUN_ERRORS as error:
-            op = self.operation
-            raise OpError(op.type, op.name, str(error), _describe(arguments), op.scope) from error
 
 
 def container_from_const(constant: Const) -> Any:
-    """A constant as the executor holds it."""
+    """A constant as the executor holds it.
+
+    Raises:
+        PackageError: it holds several strings, of which nothing can be computed.
+    """
     if isinstance(constant.type, ListType):
-        return [container_from_numpy(np.asarray(item)) for item in constant.read()]
-    value = constant.numpy()
-    return str(value) if value.dtype.kind == "U" and value.ndim == 0 else container_from_numpy(value)
+        return [_container(np.asarray(item)) for item in constant.read()]
+    return _container(constant.numpy())
+
+
+def _container(value: np.ndarray) -> Any:
+    if value.dtype.kind != "U":
+        return container_from_numpy(value)
+    if value.ndim:
+        raise PackageError(f"a tensor of strings, {list(value.shape)}, is given where a tensor of numbers is wanted")
+    return str(value)
 
 
 def python_value(constant: Const, kind: str) -> Any:
@@ -161,6 +192,9 @@ def _describe(arguments: Mapping[str, Any]) -> list[str]:
     def one(value: Any) -> str:
         if isinstance(value, torch.Tensor):
             return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-        return repr(value) if len(repr(value)) < 60 else type(value).__name__
+        if isinstance(value, StateCell):
+            return f"state {value.type}"
+        text = repr(value) if isinstance(value, _SHOWN) else ""
+        return text if 0 < len(text) < _MOST_SHOWN else type(value).__name__
 
     return [f"{name}: {one(value)}" for name, value in arguments.items() if name != "blocks"]
