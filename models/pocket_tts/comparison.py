@@ -11,16 +11,19 @@ from models.pocket_tts.backbone import Cache
 from models.pocket_tts.checkpoint import locate_codec, sha256_of_weights
 from models.pocket_tts.codec import encode
 from models.pocket_tts.intelligibility import Listener
+from models.pocket_tts.long_voice import LongVoice
+from models.pocket_tts.noise import compare_noise
 from models.pocket_tts.pipeline import Pipeline, Speech
-from models.pocket_tts.reference import Reference, ReferenceRun, Replayed
+from models.pocket_tts.reference import NEVER, Reference, ReferenceRun, Replayed, rms
+from models.pocket_tts.several_chunks import Retold, SeveralChunks
 from models.pocket_tts.text import Prompt
 from models.pocket_tts.voices import Voice, clone
 from toolkit.audio.end_on_pause import ended_on_pause
-from toolkit.decoding.flow import Frame, StopRule, frames, gaussian_noise
+from toolkit.decoding.flow import Frame, StopRule, frames
 from toolkit.errors import CheckpointError, ToolkitError
 from toolkit.parity.exhibits import SECONDS, Audio, Spectrograms, error_over
 from toolkit.parity.ladder import Counted, Ladder, Row, SkipStage, Status
-from toolkit.parity.measures.drift import Drift, together
+from toolkit.parity.measures.drift import Drift
 from toolkit.parity.measures.flips import Flips
 from toolkit.parity.measures.margins import Margins, judge_margins
 from toolkit.parity.measures.metrics import compare_arrays
@@ -29,9 +32,6 @@ from toolkit.parity.measures.words import NORMALISER, word_error_percent
 from toolkit.parity.rungs import Rung
 from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
-
-NEVER = float("inf")  # a threshold that no logit passes
-CONTROLS = 3  # runs of the reference under noise: how far one moves is chance
 
 
 @dataclass
@@ -48,6 +48,7 @@ class _Way:
     texts: list[tuple[str, str, str]] = field(default_factory=list)  # said, understood of the reference, of ours
     log_mel_cosines: list[float] = field(default_factory=list)
     snrs_db: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)  # RMS of the teacher-forced latents, a chunk each
 
 
 class Comparison:
@@ -71,6 +72,7 @@ class Comparison:
         self._stateful = bool(subject.plan.component("backbone").function("step").states)
         self._listener: Listener | None = None
         self._long_run: tuple[Prompt, Voice] | None = None
+        self._texts: list[str] = []
 
     def run(self) -> None:
         """All clips, a run to the cache's end, then what is counted over all of them."""
@@ -78,7 +80,12 @@ class Comparison:
             self._listener = Listener(self._subject.bundle, self._host.sample_rate)
         except SkipStage as skip:
             self._ladder.skip(rungs.INTELLIGIBILITY, str(skip))
+        first = self._ways[0]
+        long_voice = LongVoice(self._ladder, self._reference, first.pipeline, first.wrapped)
+        other = self._pipeline(self._subject.runtime, first.steps, later=1)
+        compare_noise(self._ladder, self._reference, (first.pipeline, other))
         for clip in self._subject.clips:
+            long_voice.hear(clip.audio)
             self._clone(clip)
             if not clip.text.strip():
                 self._skip("decode", clip.id, "the corpus has no text of it")
@@ -90,7 +97,9 @@ class Comparison:
                 self._clip(clip, way, voice)
         if self._long_run:
             with self._ladder.attempt("decode", "to the cache's end"):
-                self._to_the_end(self._ways[0], *self._long_run)
+                self._to_the_end(first, *self._long_run)
+            self._several_chunks(first).compare(self._long_run[1], float(np.mean(first.errors)))
+            long_voice.compare(self._long_run[0].chunk)
         for way in self._ways:
             self._finish(way)
 
@@ -110,13 +119,20 @@ class Comparison:
             return None
         return _Way(steps, pipeline, self._pipeline(subject.eager, steps))
 
-    def _pipeline(self, runtime: Runtime, steps: int) -> Pipeline:
+    def _pipeline(self, runtime: Runtime, steps: int, kind: type[Pipeline] = Pipeline, later: int = 0) -> Pipeline:
+        """A pipeline of some kind; `later` is added to the seed asked for."""
         subject = self._subject
         bundle = subject.bundle
         if runtime is subject.eager:
             bundle = bundle.with_components(c.name for c in subject.plan.components)
-        voice, seed = str(subject.options.get("voice", "")), int(subject.options.get("seed", 0))
-        return Pipeline(bundle, runtime, voice=voice, seed=seed, flow_steps=steps)
+        voice, seed = str(subject.options.get("voice", "")), int(subject.options.get("seed", 0)) + later
+        return kind(bundle, runtime, voice=voice, seed=seed, flow_steps=steps)
+
+    def _several_chunks(self, way: _Way) -> SeveralChunks:
+        runtimes = (self._subject.runtime, self._subject.eager)
+        retold, wrapped = (self._pipeline(runtime, way.steps, Retold) for runtime in runtimes)
+        own = self._pipeline(self._subject.runtime, way.steps)
+        return SeveralChunks(self._ladder, self._reference, own, retold, wrapped, self._texts)
 
     def _voice(self, clip: Clip) -> Voice:
         """The voice asked for, or the clip's own where the bundle has none; cloned by the reference for both sides."""
@@ -149,16 +165,17 @@ class Comparison:
         same = np.array([theirs == ours for theirs, ours in zip_longest(chunks, split)])
         self._ladder.compare(rungs.CHUNKS, np.ones_like(same), same)
         try:
+            for prompt in way.pipeline.prompts(clip.text):  # of which the cache may be too small for the frames
+                allowed = self._reference.most_frames(prompt.chunk, voice)
+                self._ladder.compare(rungs.BUDGET, np.array([allowed]), np.array([prompt.most_frames]))
             prompts = way.pipeline.chunks(clip.text)
         except ToolkitError as error:
             self._skip("decode", clip.id, error.message)
             return
+        self._texts += [clip.text] * (way is self._ways[0])
         for number, prompt in enumerate(prompts):
             self._features(prompt, voice)
             run = self._reference.run(prompt.chunk, voice, way.pipeline.noise(number), flow_steps=way.steps)
-            unit = gaussian_noise(way.pipeline.seed, number, run.noise.shape[1], 1.0)
-            scaled = np.stack(list(islice(unit, len(run.noise)))) * self._reference.noise_scale
-            self._ladder.compare(rungs.NOISE, scaled, run.noise)
             self._long_run = self._long_run or (prompt, voice)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(way, prompt, run)
@@ -219,7 +236,7 @@ class Comparison:
         count = sum(1 for _ in islice(replayed, len(run.latents) + 1))
         compare(rungs.COUNT, np.array([len(run.latents)]), np.array([count]))
         spoken = list(pipeline.frames(prompt, pipeline.noise(number)))
-        control, parted = self._control(way, prompt, run, np.stack(latents))
+        control, parted = self._control(way, run, np.stack(latents))
         noise = float(np.abs(logits - run.eos_logits).max())
         self._same_end(way, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
         free = np.stack([frame.latent for frame in spoken])
@@ -248,26 +265,11 @@ class Comparison:
             else:
                 way.ends.add_unexplained(note)
 
-    def _control(self, way: _Way, prompt: Prompt, run: ReferenceRun, forced: np.ndarray) -> tuple[ReferenceRun, int]:
-        """The reference under noise of the size of the teacher-forced error: the one of several runs that moved most,
-        and the frames before the first of them parts from the reference."""
-        error = _rms(forced - run.latents)
-        controls = [
-            self._reference.run(
-                prompt.chunk,
-                way.pipeline.voice,
-                iter(run.noise),
-                flow_steps=way.steps,
-                eos_threshold=NEVER,
-                most_frames=len(run.latents),
-                nudge=error,
-                nudge_seed=seed,
-            )
-            for seed in range(CONTROLS)
-        ]
-        parted = min(together(run.latents, control.latents) for control in controls)
-        moved = [_rms((control.latents - run.latents)[: max(parted, 1)]) for control in controls]
-        return controls[int(np.argmax(moved))], parted
+    def _control(self, way: _Way, run: ReferenceRun, forced: np.ndarray) -> tuple[ReferenceRun, int]:
+        """The reference under noise of the size of the teacher-forced error, and the frames before it parts."""
+        way.errors.append(rms(forced - run.latents))
+        voice = way.pipeline.voice
+        return self._reference.under_noise(run, voice, flow_steps=way.steps, error=way.errors[-1])
 
     def _drift(
         self,
@@ -327,7 +329,7 @@ class Comparison:
         compare(rungs.LONG_FORCED_EOS, run.eos_logits, logits, room=room)
         compare(rungs.LONG_PCM, run.audio, self._decoded(way.pipeline, run.latents), room=room)
         latents = [way.pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
-        control, count = self._control(way, prompt, run, np.stack(latents))
+        control, count = self._control(way, run, np.stack(latents))
         speech = Speech(way.pipeline.backbone.start(cache), way.pipeline.flow)
         spoken = np.stack([frame.latent for frame in frames(speech, iter(noise), StopRule(NEVER, 0, 0, room))])
         drift = Drift()
@@ -375,10 +377,6 @@ class Comparison:
         figures = f"WER {ours:.2f} % ours, {theirs:.2f} % reference"
         headline = f"{steps}, as the demo recogniser understands it: {figures}, over {len(said)} texts ({NORMALISER})"
         return Counted(metrics, headline=headline)
-
-
-def _rms(error: np.ndarray) -> float:
-    return float(np.sqrt((error.astype(np.float64) ** 2).mean()))
 
 
 def _rel(reference: np.ndarray, ours: np.ndarray) -> float:

@@ -24,10 +24,13 @@ from models.pocket_tts.voices import Voice, clone
 from toolkit.bundle.bundle import Bundle
 from toolkit.export.spec import ExportPlan
 from toolkit.parity.ladder import Ladder
+from toolkit.parity.measures.drift import together
 from toolkit.parity.subject import Clip, Subject
 from toolkit.runtimes.base import Runtime
 from toolkit.runtimes.recording import Call
 
+NEVER = float("inf")  # a threshold that no logit passes
+CONTROLS = 3  # runs under noise: how far one moves is chance
 FRAMES_EXERCISED = 24  # frames of each clip's text: the parity at conversion wants real states, not a whole text
 
 
@@ -36,6 +39,7 @@ class ReferenceRun:
     """One chunk of text through the reference. P prompt positions, n frames.
 
     Attributes:
+        text: the chunk.
         keys: [L, K, P, d] of voice and text, the start of audio not included.
         values: likewise.
         hidden: [n, D] that each latent was sampled under.
@@ -45,6 +49,7 @@ class ReferenceRun:
         audio: [n * frame_samples] as the processor decodes it, faded in.
     """
 
+    text: str
     keys: np.ndarray
     values: np.ndarray
     hidden: np.ndarray
@@ -152,6 +157,7 @@ class Reference:
         prompt = layers[0].keys.shape[2] - count  # the start of audio stands in the place of the frame not fed back
         keys, values = (torch.cat([getattr(layer, side) for layer in layers]) for side in ("keys", "values"))
         return ReferenceRun(
+            text=text,
             keys=keys[:, :, :prompt].numpy(),
             values=values[:, :, :prompt].numpy(),
             hidden=torch.cat([condition for condition, _, _ in seen]).numpy(),
@@ -160,6 +166,57 @@ class Reference:
             latents=latents.numpy(),
             audio=self.processor.decode(generated.audio_latents[0]).numpy(),
         )
+
+    @torch.no_grad()
+    def most_frames(self, text: str, voice: Voice) -> int:
+        """What `generate` allows one chunk of text in a voice, as it settles it; the speech is ended at once."""
+        found: list[int] = []
+        prepare = self.model._prepare_generation_config
+
+        def prepared(*arguments: Any, **settings: Any) -> Any:
+            made = prepare(*arguments, **settings)
+            found.append(made[0].max_new_tokens)
+            return made
+
+        self.model._prepare_generation_config = prepared
+        inputs = self.inputs(text, voice)
+        inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
+        try:
+            self.model.generate(**inputs, do_sample=False, eos_threshold=-NEVER, min_frames_before_eos=0)
+        finally:
+            del self.model._prepare_generation_config
+        return found[-1]
+
+    def under_noise(
+        self, run: ReferenceRun, voice: Voice, *, flow_steps: int, error: float
+    ) -> tuple[ReferenceRun, int]:
+        """A run again, with noise in its latents: the one of several that moved most.
+
+        Args:
+            run: of one chunk.
+            voice: of the run.
+            flow_steps: of the run.
+            error: deviation of that noise.
+
+        Returns:
+            That run, and the frames before the first of all parts from the given one.
+        """
+        controls = [
+            self.run(
+                run.text,
+                voice,
+                iter(run.noise),
+                flow_steps=flow_steps,
+                eos_threshold=NEVER,
+                most_frames=len(run.latents),
+                nudge=error,
+                nudge_seed=seed,
+            )
+            for seed in range(CONTROLS)
+        ]
+        parted = min(together(run.latents, control.latents) for control in controls)
+        moved = [rms((control.latents - run.latents)[: max(parted, 1)]) for control in controls]
+        return controls[int(np.argmax(moved))], parted
 
     @torch.no_grad()
     def velocities(self, run: ReferenceRun, flow_steps: int) -> list[tuple[np.ndarray, float, float, np.ndarray]]:
@@ -218,6 +275,11 @@ class Reference:
             yield seen
         finally:
             del self.model.sample_latent
+
+
+def rms(error: np.ndarray) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt((error.astype(np.float64) ** 2).mean()))
 
 
 def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:

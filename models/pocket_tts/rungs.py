@@ -26,6 +26,10 @@ _CHAINED = "packages in a row on the runtime under test, along the reference's l
 _LOOP = "the pipeline on the runtime under test"
 _VOICE = "for codecs with an encoder"
 
+_LONG_ENOUGH = "where the cache holds a voice longer than one prefill, with text and a frame"
+_SPEAK = "Pipeline.speak on the runtime under test"
+_JOINED = f"{_CODEC_DECODE}, chunks joined"
+
 PAUSE = Rung(
     "features",
     "voice, ended on a pause",
@@ -40,12 +44,36 @@ PAUSE = Rung(
 CHUNKS = Rung("features", "chunks of text", f"{_PROCESSOR}.split_text", "the pipeline's chunks", EXACT)
 IDS = Rung("features", "ids, voice before text", _PROCESSOR, "the pipeline's prompt", EXACT)
 FRAMES_AFTER = Rung("features", "frames after the end", _PROCESSOR, "the pipeline's prompt", EXACT)
+BUDGET = Rung("features", "frames at the most", f"{_MODEL}.generate, as it sets them", "the pipeline's prompt", EXACT)
 NOISE = Rung(
     "features",
     "noise, scaled by the temperature",
-    "the same numbers, scaled as generate does",
-    "the pipeline's noise",
+    "PCG64 of NumPy, seeded by seed and chunk, scaled as generate does",
+    "the pipeline's noise, for two seeds and two chunks",
     Gate("the same numbers times the same root, rounded once", at_most={"max_abs": 1e-6}, measured="equal"),
+)
+NOISE_STREAMS = Rung(
+    "features",
+    "noise of other seeds and chunks",
+    f"{_MODEL}.generate: normal, of its temperature, each frame anew",
+    "the pipeline's noise, for two seeds and two chunks",
+    Gate(
+        "what chance leaves of 4096 frames; noise drawn twice has a correlation of 1",
+        at_most={"mean": 0.03, "deviation_off": 0.03, "correlation": 0.03},
+        measured="0.0075 at the most on the demo",
+    ),
+    only="where the checkpoint samples",
+)
+FILE_LATENTS, FILE_KEYS, FILE_VALUES = (
+    Rung(
+        "features",
+        f"voice from a file: {what}",
+        "what was saved of the reference's",
+        "models.pocket_tts.voices.open_voice",
+        Gate("float32 is read as it was written", at_most={"max_abs": 0}, measured="0"),
+        only=_LONG_ENOUGH,
+    )
+    for what in ("latents", "keys", "values")
 )
 
 ENCODED = Rung(
@@ -73,6 +101,30 @@ VELOCITY = Rung(
 AUDIO = Rung("wrappers", "codec_decoder: audio", _CODEC_DECODE, _DECODER, _WRAPPERS)
 LONG_HIDDEN = Rung("wrappers", "to the cache's end, {room} frames: hidden", _GENERATE, _STEP, _WRAPPERS)
 LONG_AUDIO = Rung("wrappers", "to the cache's end, {room} frames: audio", _CODEC_DECODE, _DECODER, _WRAPPERS)
+LONG_KEYS, LONG_VALUES = (
+    Rung(
+        "wrappers",
+        f"voice longer than a prefill: {side}",
+        f"{_CACHE}, of the recording's latents",
+        "wrappers codec_encoder, voice_projection and backbone prefill, from the recording",
+        _WRAPPERS,
+        only=_LONG_ENOUGH,
+    )
+    for side in ("keys", "values")
+)
+RETOLD = Rung(
+    "wrappers",
+    "speech of several chunks: PCM",
+    _JOINED,
+    "Pipeline.speak on the wrappers, along the reference's hidden states",
+    _WRAPPERS,
+    only="where the cache holds each chunk",
+)
+RETOLD_LAST = replace(
+    RETOLD,
+    output="speech of several chunks: last frames",
+    gate=wrapper_gate("PSNR 108 dB, rel. L2 2.2e-5 on the demo, whose last frames are all but silent"),
+)
 # Of a backbone with states, by what they are in place of.
 STATEFUL = {
     rung.output: replace(rung, consumer=_STATEFUL_STEP, gate=_STATEFUL) for rung in (HIDDEN, EOS_LOGIT, LONG_HIDDEN)
@@ -114,6 +166,57 @@ LONG_PCM = Rung(
 )
 LONG_FREE = Rung("decode", "to the cache's end, {room} frames: free-running latents", _GENERATE, _LOOP, _DRIFT)
 
+LONG_CACHE_KEYS, LONG_CACHE_VALUES = (
+    Rung(
+        "decode",
+        f"voice longer than a prefill: {side}",
+        f"{_CACHE}, of the recording's latents",
+        f"{_LOOP}, from the recording",
+        _CHAIN,
+        only=_LONG_ENOUGH,
+    )
+    for side in ("keys", "values")
+)
+FILE_CACHE_KEYS, FILE_CACHE_VALUES = (
+    Rung(
+        "decode",
+        f"voice from a file of keys and values: {side}",
+        f"{_CACHE}, behind the same keys and values",
+        _LOOP,
+        _CHAIN,
+        only=_LONG_ENOUGH,
+    )
+    for side in ("keys", "values")
+)
+SPOKEN = Rung(
+    "decode",
+    "speech of several chunks: PCM",
+    _JOINED,
+    f"{_SPEAK}, along the reference's hidden states",
+    _CHAIN,
+    only="where the cache holds each chunk",
+)
+SPOKEN_FREE = Rung(
+    "decode",
+    "speech of several chunks: free-running PCM",
+    _JOINED,
+    _SPEAK,
+    _DRIFT,
+    only="where the cache holds each chunk",
+)
+LONG_VOICE = (
+    FILE_LATENTS,
+    FILE_KEYS,
+    FILE_VALUES,
+    LONG_KEYS,
+    LONG_VALUES,
+    LONG_CACHE_KEYS,
+    LONG_CACHE_VALUES,
+    FILE_CACHE_KEYS,
+    FILE_CACHE_VALUES,
+)
+SEVERAL_CHUNKS = (RETOLD, RETOLD_LAST, SPOKEN, SPOKEN_FREE)
+
 HEARD = Rung(
     "task",
     "what is heard, {steps} flow steps",
@@ -143,7 +246,10 @@ RUNGS = (
     CHUNKS,
     IDS,
     FRAMES_AFTER,
+    BUDGET,
     NOISE,
+    NOISE_STREAMS,
+    *LONG_VOICE[:3],
     ENCODED,
     KEYS,
     VALUES,
@@ -154,6 +260,10 @@ RUNGS = (
     AUDIO,
     LONG_HIDDEN,
     LONG_AUDIO,
+    LONG_KEYS,
+    LONG_VALUES,
+    RETOLD,
+    RETOLD_LAST,
     *STATEFUL.values(),
     CLONED,
     CACHE_KEYS,
@@ -171,6 +281,12 @@ RUNGS = (
     LONG_FORCED_EOS,
     LONG_PCM,
     LONG_FREE,
+    LONG_CACHE_KEYS,
+    LONG_CACHE_VALUES,
+    FILE_CACHE_KEYS,
+    FILE_CACHE_VALUES,
+    SPOKEN,
+    SPOKEN_FREE,
     HEARD,
     INTELLIGIBILITY,
 )

@@ -4,14 +4,15 @@ import json
 import shutil
 from dataclasses import replace
 from functools import cache
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import soxr
 import torch
 
-from models.pocket_tts import MODEL, codec, export, pipeline, voices
-from models.pocket_tts.backbone import Backbone, Flow, StatefulUtterance, Utterance
+from models.pocket_tts import MODEL, backbone, codec, export, pipeline, text, voices
+from models.pocket_tts.backbone import Backbone, Cache, Flow, StatefulUtterance, Utterance
 from models.pocket_tts.codec import Decoder
 from models.pocket_tts.comparison import Comparison
 from models.pocket_tts.pipeline import Pipeline
@@ -217,7 +218,43 @@ def threshold_of_another(self, prompt):
     return replace(real_rule(self, prompt), eos_threshold=-4.0)
 
 
-real_rule = Pipeline.rule
+real_rule, real_extend, real_embed = Pipeline.rule, Backbone.extend, Backbone._embed
+real_place, real_speak = backbone.place, Pipeline.speak
+
+
+def of_seed_0(seed, *arguments):
+    return real_noise(0, *arguments)
+
+
+def of_one_chunk(seed, utterance, *arguments):
+    return real_noise(seed, 0, *arguments)
+
+
+def all_in_the_first_place(self, prefix, embeds):
+    """Each call of the prefill at the position of the first."""
+    with patch.object(backbone, "place", lambda _, *arguments: real_place(prefix.length, *arguments)):
+        return real_extend(self, prefix, embeds)
+
+
+def the_first_rows_again(self, component, name, values):
+    """Each call embeds what the first did."""
+    return real_embed(self, component, name, np.resize(values[: self._constants.prefill_tokens], values.shape))
+
+
+def without_last_frames(self, text, progress=None):
+    """What `infer` writes has silence where a chunk's last frame was."""
+    *frames, last = real_speak(self, text, progress)
+    ends = {i for i, frame in enumerate(frames) if i + 1 < len(frames) and frames[i + 1][0] == 0}  # then a fade-in
+    yield from (frame * (i not in ends) for i, frame in enumerate(frames))
+    yield last * 0
+
+
+def in_one_noise(self, text, progress=None):
+    with patch.object(Pipeline, "noise", lambda self, _: real_chunk_noise(self, 0)):
+        yield from real_speak(self, text, progress)
+
+
+real_chunk_noise = Pipeline.noise
 HOST_FAULTS = {
     "voice_after_text": (Pipeline, "condition", reordered, "wrappers", "backbone prefill: key_out"),
     "position_off_by_one": (Utterance, "step", a_position_late, "wrappers", "backbone step: hidden"),
@@ -232,6 +269,44 @@ HOST_FAULTS = {
     "latent_mean_not_applied": (Decoder, "decode", without_mean, "wrappers", "codec_decoder: audio"),
     "no_fade_in": (Decoder, "decode", without_fade, "wrappers", "codec_decoder: audio"),
     "noise_not_scaled": (pipeline, "gaussian_noise", with_unit_noise, "features", "noise"),
+    "seed_ignored": (pipeline, "gaussian_noise", of_seed_0, "features", "noise, scaled by the temperature"),
+    "chunk_ignored_by_the_noise": (
+        pipeline,
+        "gaussian_noise",
+        of_one_chunk,
+        "features",
+        "noise, scaled by the temperature",
+    ),
+    "frames_at_the_most_times_three": (text, "_TOKENS_A_SECOND", 1, "features", "frames at the most"),
+    "keys_and_values_of_a_voice_file_swapped": (
+        voices,
+        "Cache",
+        lambda keys, values: Cache(values, keys),
+        "features",
+        "voice from a file: keys",
+    ),
+    "second_prefill_in_the_place_of_the_first": (
+        Backbone,
+        "extend",
+        all_in_the_first_place,
+        "wrappers",
+        "voice longer than a prefill: keys",
+    ),
+    "second_prefill_embeds_the_first_again": (
+        Backbone,
+        "_embed",
+        the_first_rows_again,
+        "wrappers",
+        "voice longer than a prefill: keys",
+    ),
+    "last_frame_of_each_chunk_silent": (
+        Pipeline,
+        "speak",
+        without_last_frames,
+        "wrappers",
+        "speech of several chunks: PCM",
+    ),
+    "one_noise_for_all_chunks": (Pipeline, "speak", in_one_noise, "wrappers", "speech of several chunks: PCM"),
     "not_ended_on_a_pause": (voices, "ended_on_pause", lambda samples, *_: samples, "decode", "cloned voice: latents"),
 }
 
