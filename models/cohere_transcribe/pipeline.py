@@ -16,7 +16,7 @@ from toolkit.bundle.host import EncoderWindow, HostSchema, host_arrays, host_con
 from toolkit.decoding.detokenise import Detokeniser
 from toolkit.decoding.seq2seq import Decoded, Decoder, GreedyOptions, greedy
 from toolkit.decoding.transcript import Segment, Token, Transcript, join_segments
-from toolkit.errors import BundleError, RuntimeFault, ToolkitError
+from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
 from toolkit.runtimes.base import Runtime
 
 Progress = Callable[[int, int], None]
@@ -208,7 +208,7 @@ class Pipeline:
         if frames != expected:
             raise RuntimeFault(
                 f"component encoder ({window.function}): {frames} valid frames for {length} of mel, not {expected}",
-                "Run `compare --bundle DIR` to find the stage at fault.",
+                FIND_STAGE,
             )
         keys_values = self.runtime.load("cross_kv").predict({"encoder": outputs["encoder"]})
         return Heard(outputs["encoder"], outputs["encoder_length"], **keys_values)

@@ -15,7 +15,7 @@ from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.decoding.transcript import Transcript
 from toolkit.decoding.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
 from toolkit.decoding.windows import plan_windows
-from toolkit.errors import BundleError, RuntimeFault, ToolkitError
+from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
 from toolkit.runtimes.base import Runtime
 
 StepForm = Literal["split", "decision", "fused"]
@@ -164,7 +164,7 @@ class Pipeline:
         if frames != expected:
             raise RuntimeFault(
                 f"component encoder ({window.function}): {frames} valid frames for {len(mel)} of mel, not {expected}",
-                "Run `compare --bundle DIR` to find the stage at fault.",
+                FIND_STAGE,
             )
         return outputs["encoder"][0, :frames]
 
