@@ -57,6 +57,19 @@ def save_program(build: Callable[..., Any], inputs: Mapping[str, np.ndarray], fo
     return path
 
 
+def save_stateful(folder: Path, shape: tuple[int, ...]) -> Path:
+    """A package that adds its input to the state `kv`, both float16, and yields the sum."""
+
+    def build(x, kv):
+        return mb.coreml_update_state(state=kv, value=mb.add(x=mb.read_state(input=kv), y=x))
+
+    specs = [mb.TensorSpec(shape=shape, dtype=types.fp16), mb.StateTensorSpec(shape=shape, dtype=types.fp16)]
+    program = mb.program(input_specs=specs, opset_version=TARGETS["iOS18"])(build)
+    path = folder / "op.mlpackage"
+    ct.convert(program, minimum_deployment_target=TARGETS["iOS18"], skip_model_load=True).save(str(path))
+    return path
+
+
 def run_op(build: Callable[..., Any], inputs: Mapping[str, np.ndarray], opset: str = "iOS18") -> list[np.ndarray]:
     """The outputs of a one-op program, run by milrun, in order."""
     with tempfile.TemporaryDirectory() as folder:

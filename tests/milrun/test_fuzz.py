@@ -1,7 +1,10 @@
 """Packages come from strangers: whatever stands in them, the answer is a result or a MilrunError, never a crash."""
 
 import contextlib
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 import milrun
 from milrun.package import open_package
-from tests.milrun.harness import save_program
+from tests.milrun.harness import save_program, save_stateful
 
 INPUTS = {"x": np.ones((1, 8), np.float32)}
 # A damaged program may ask for anything; what it may take is bounded here so that a failure shows as one.
@@ -114,3 +117,48 @@ def test_a_huge_result_is_an_error(package, tmp_path):
         reshape.outputs[0].type.tensorType.dimensions[0].constant.size = 2**40
 
     refused(edited(package, tmp_path, edit), "declares")
+
+
+def loop(x):
+    """A list, written in a loop."""
+    made = mb.make_list(init_length=2, elem_shape=(1, 8), dynamic_length=True)
+
+    def body(i, made, x):
+        y = mb.mul(x=x, y=np.float32(1.5))
+        return mb.add(x=i, y=1), mb.list_write(ls=made, index=i, value=y), y
+
+    loop_vars = (mb.const(val=0), made, x)
+    _, made, x = mb.while_loop(_cond=lambda i, made, x: mb.less(x=i, y=4), _body=body, loop_vars=loop_vars)
+    gathered = mb.squeeze(x=mb.list_gather(ls=made, indices=np.array([0, 3], np.int32)), axes=[1])
+    return mb.concat(values=[gathered, mb.list_read(ls=made, index=2)], axis=0), mb.list_length(ls=made)
+
+
+def layers(x):
+    """What speech models are made of."""
+    weight = np.random.default_rng(0).standard_normal((16, 4, 3)).astype(np.float32)
+    x = mb.reshape(x=x, shape=[1, 4, 2])
+    x = mb.conv(x=x, weight=weight, pad_type="custom", pad=[2, 1], strides=[1])
+    x = mb.layer_norm(x=mb.transpose(x=x, perm=[0, 2, 1]), axes=[-1])
+    x = mb.slice_by_index(
+        x=mb.pad(x=x, pad=[0, 0, 1, 0, 0, 0]), begin=[0, 1, 0], end=[1, 0, -1], end_mask=[False, True, False]
+    )
+    x = mb.split(x=mb.avg_pool(x=x, kernel_sizes=[2], strides=[1], pad_type="valid"), num_splits=2, axis=2)[0]
+    values, indices = mb.topk(x=mb.softmax(x=mb.matmul(x=x, y=x, transpose_y=True)), k=1, axis=-1)
+    return mb.tile(x=values, reps=[1, 2, 1]), mb.gather(x=mb.cumsum(x=x, axis=1), indices=indices, axis=1)
+
+
+def test_mutated_programs(package, tmp_path):
+    """`MILRUN_FUZZ_CASES=5000` for a long run, `MILRUN_FUZZ_FIRST` for other seeds than the usual ones."""
+    packages = [package]
+    for name, build in {"loop": loop, "layers": layers}.items():
+        (tmp_path / name).mkdir()
+        packages.append(save_program(build, INPUTS, tmp_path / name, "iOS16"))
+    (tmp_path / "state").mkdir()
+    packages.append(save_stateful(tmp_path / "state", (1, 8)))
+    cases, first = os.environ.get("MILRUN_FUZZ_CASES", "150"), os.environ.get("MILRUN_FUZZ_FIRST", "0")
+    command = [sys.executable, "-m", "tests.milrun.fuzz", *map(str, packages), "--cases", cases, "--first", first]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr[-4000:]
+    assert "'result': " in run.stdout
+    assert "'PackageError': " in run.stdout
+    assert "'OpError': " in run.stdout

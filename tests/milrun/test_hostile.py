@@ -1,16 +1,14 @@
 """Programs that no converter writes: each is refused with what is wrong, and none gives wrong numbers."""
 
-import coremltools as ct
 import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import types
 
 import milrun
 from milrun import InputError, OpError, PackageError
 from milrun.package import open_package
-from tests.milrun.harness import TARGETS, save_program
+from tests.milrun.harness import save_program, save_stateful
 
 X = np.arange(-4, 4, dtype=np.float32).reshape(1, 8)
 
@@ -318,24 +316,12 @@ def test_a_result_that_does_not_fit_into_memory_names_its_op(edited):
     refused(edited(edit), OpError, r"op 'outer' \(tile\): .*(allocate|memory)")
 
 
-def stateful(folder, width):
-    def build(x, kv):
-        value = mb.read_state(input=kv)
-        return mb.coreml_update_state(state=kv, value=mb.add(x=value, y=x))
-
-    shape = (1, width)
-    specs = [mb.TensorSpec(shape=shape, dtype=types.fp16), mb.StateTensorSpec(shape=shape, dtype=types.fp16)]
-    program = mb.program(input_specs=specs, opset_version=TARGETS["iOS18"])(build)
-    model = ct.convert(program, minimum_deployment_target=TARGETS["iOS18"], skip_model_load=True)
-    folder.mkdir()
-    model.save(str(folder / "op.mlpackage"))
-    return folder / "op.mlpackage"
-
-
 @pytest.fixture(scope="module")
 def states(tmp_path_factory):
     folder = tmp_path_factory.mktemp("states")
-    return stateful(folder / "8", 8), stateful(folder / "4", 4)
+    for width in ("8", "4"):
+        (folder / width).mkdir()
+    return tuple(save_stateful(folder / width, (1, int(width))) for width in ("8", "4"))
 
 
 def test_a_state_of_another_model_is_refused_by_name(states):
