@@ -69,7 +69,10 @@ class Backbone:
         """
         c = self._constants
         if prefix.length + len(embeds) > c.slots:
-            raise cache_too_small(prefix.length + len(embeds), c.slots)
+            raise ToolkitError(
+                f"voice and text alone need {prefix.length + len(embeds)} positions of the cache, it has {c.slots}",
+                "Convert with more --cache-slots, speech takes its own; or give a shorter voice or shorter sentences.",
+            )
         component = self._runtime.load("backbone", "prefill")
         keys, values = self._slots(prefix)
         end = prefix.length + len(embeds)
@@ -203,11 +206,13 @@ class Flow:
 
     def __init__(self, runtime: Runtime, functions: tuple[str, ...], steps: int) -> None:
         self.steps = steps
-        if f"steps_{steps}" not in functions and ("step" not in functions or steps < 1):
+        if steps < 1:
+            raise ToolkitError(f"--flow-steps is {steps}", "Give 1 or more.")
+        if f"steps_{steps}" not in functions and "step" not in functions:
             fused = ", ".join(name.removeprefix("steps_") for name in functions)
             raise ToolkitError(
                 f"--flow-steps {steps}: the bundle's flow does {fused} only",
-                f"Convert with --flow-steps {max(steps, 1)} or step.",
+                f"Convert with --flow-steps {steps} or step.",
             )
         self._fused = f"steps_{steps}" in functions
         self._runtime, self._function = runtime, f"steps_{steps}" if self._fused else "step"

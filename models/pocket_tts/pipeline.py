@@ -9,7 +9,7 @@ from models.pocket_tts.backbone import Backbone, Cache, Flow, Utterance, cache_t
 from models.pocket_tts.codec import Decoder
 from models.pocket_tts.host import HostConstants
 from models.pocket_tts.text import Prompt, Prompter
-from models.pocket_tts.voices import Voice, open_voice
+from models.pocket_tts.voices import Voice, check_voice, open_voice
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host import host_constants
 from toolkit.decoding.flow import Frame, LatentModel, StopRule, frames, gaussian_noise
@@ -72,6 +72,7 @@ class Pipeline:
         self._temperature = host.temperature if temperature is None else temperature
         self._eos_threshold = host.eos_threshold if eos_threshold is None else eos_threshold
         _check_options(seed, self._temperature, self._eos_threshold)
+        check_voice(voice, host)
         if host.flow_type == "drifting" and flow_steps not in (None, 1):
             raise ToolkitError(f"--flow-steps {flow_steps}: this checkpoint's flow samples in one call", "Give 1.")
         self.backbone = Backbone(runtime, host.backbone)
@@ -106,13 +107,17 @@ class Pipeline:
     def load(self) -> None:
         """Load the components and condition on the voice, so that `speak` only speaks.
 
+        A voice that is too long is left to `chunks`, which knows what text and speech take beside it.
+
         Raises:
-            ToolkitError: the cache has no room for the voice.
+            ToolkitError: the voice cannot be used.
         """
+        prompt = self.prompts("A.")[0]
         self.backbone.load()
         self.flow.load()
         self.runtime.load("codec_decoder")
-        self.prefix(self.prompts("A.")[0])
+        if self.room(prompt) > 0:
+            self.prefix(prompt)
 
     def chunks(self, text: str) -> list[Prompt]:
         """The text in the pieces that are said one by one.
@@ -121,9 +126,9 @@ class Pipeline:
             ToolkitError: nothing to say, or more than the cache holds.
         """
         prompts, slots = self.prompts(text), self.host.backbone.slots
-        for prompt in prompts:
-            if prompt.most_frames > (room := self.room(prompt)):
-                raise cache_too_small(slots - room + prompt.most_frames, slots)
+        needed = max(slots - self.room(prompt) + prompt.most_frames for prompt in prompts)
+        if needed > slots:
+            raise cache_too_small(needed, slots)
         return prompts
 
     def prompts(self, text: str) -> list[Prompt]:
@@ -158,6 +163,7 @@ class Pipeline:
         """
         self.notes.clear()
         prompts = self.chunks(text)
+        self.notes += [self.voice.note] * bool(self.voice.note)
         for number, prompt in enumerate(prompts):
             decoder = self.decoder()
             for frame in self.frames(prompt, self.noise(number)):

@@ -17,6 +17,9 @@ from toolkit.bundle.bundle import Bundle
 from toolkit.errors import ToolkitError
 from toolkit.runtimes.base import Runtime
 
+LEAST_S = 1.0  # of a recording: less holds a syllable or two
+SILENT = 1e-3  # a peak below -60 dB of full scale
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -25,15 +28,32 @@ class Voice:
     Attributes:
         latents: [T, Z] float32 in the codec's space; None where there is a cache.
         cache: of T positions; None where there are latents.
+        note: why it may not sound like one; empty where nothing is known.
     """
 
     latents: np.ndarray | None = None
     cache: Cache | None = None
+    note: str = ""
 
     @property
     def length(self) -> int:
         """Positions that the voice takes in the cache, without a token in front of it."""
         return len(self.latents) if self.latents is not None else self.cache.length if self.cache else 0
+
+
+def check_voice(name: str, host: HostConstants) -> None:
+    """Whether there is something of this name; it is not opened, no component runs.
+
+    Args:
+        name: as `open_voice` takes it.
+        host: the bundle's constants.
+
+    Raises:
+        ToolkitError: no such voice.
+    """
+    if name and name not in host.voices and not os.path.exists(name):  # unlike Path.exists, False for too long a name
+        known = ", ".join(host.voices) or "none"
+        raise ToolkitError(f"no voice '{name}'", f"Give a file, or one of the bundle's voices: {known}.")
 
 
 def open_voice(name: str, bundle: Bundle, runtime: Runtime, host: HostConstants) -> Voice:
@@ -50,13 +70,11 @@ def open_voice(name: str, bundle: Bundle, runtime: Runtime, host: HostConstants)
         ToolkitError: no such voice, or a file that is none.
         AudioError: the recording cannot be used.
     """
-    known = ", ".join(host.voices) or "none"
+    check_voice(name, host)
     if not name and not host.voices:
         raise ToolkitError("the bundle holds no voice", "Give --voice a recording or a .safetensors file.")
     if not name or name in host.voices:
         return _read(bundle.asset(f"voice-{name or host.voices[0]}.safetensors"), host)
-    if not os.path.exists(name):  # unlike Path.exists, False for a name that is too long for the file system
-        raise ToolkitError(f"no voice '{name}'", f"Give a file, or one of the bundle's voices: {known}.")
     if Path(name).suffix == ".safetensors":
         return _read(Path(name), host)
     return clone(read_audio(name, host.sample_rate), bundle, runtime, host)
@@ -79,7 +97,17 @@ def clone(samples: np.ndarray, bundle: Bundle, runtime: Runtime, host: HostConst
             f"{bundle.path} has no codec_encoder, which clones a voice",
             "Convert with --codec-encoder, or give --voice a .safetensors file.",
         )
-    return Voice(latents=encode(runtime, host, ended_on_pause(samples, host.sample_rate, host.pause)))
+    latents = encode(runtime, host, ended_on_pause(samples, host.sample_rate, host.pause))
+    return Voice(latents=latents, note=_note(samples, host.sample_rate))
+
+
+def _note(samples: np.ndarray, rate: int) -> str:
+    """What makes a recording a poor voice."""
+    if not (np.abs(samples) >= SILENT).any():
+        return "the voice's recording is silent, so that the voice is left to chance"
+    if (seconds := len(samples) / rate) < LEAST_S:
+        return f"the voice's recording is {seconds:.2f} s long: give a few seconds of speech"
+    return ""
 
 
 def _read(path: Path, host: HostConstants) -> Voice:

@@ -153,6 +153,19 @@ def test_an_unknown_voice_is_refused_with_those_there_are(make, name):
     assert "anna, bert" in message
 
 
+@pytest.mark.parametrize(("kept", "gain", "note"), [(0.2, 1, "0.20 s long"), (1.5, 0, "is silent"), (1.5, 1, "")])
+def test_a_recording_that_is_hardly_a_voice_is_noted(make, tmp_path, kept, gain, note):
+    soundfile.write(tmp_path / "voice.wav", clip(2)[: round(kept * RATE)] * gain, RATE)
+    pipeline = make(voice=str(tmp_path / "voice.wav"))
+    next(pipeline.speak(TEXT))
+    assert len(pipeline.notes) == bool(note)
+    assert all(note in line for line in pipeline.notes)
+
+
+def test_a_voice_that_is_not_there_is_refused_before_anything_is_loaded(make):
+    assert "no voice 'nobody'" in refused(ToolkitError, lambda: make(voice="nobody"))
+
+
 @pytest.mark.parametrize("name", ["voice.safetensors", "voice.wav", "voice"])
 def test_files_that_are_neither_are_refused(make, tmp_path, name):
     (tmp_path / name).write_text("no voice")
@@ -205,8 +218,8 @@ def test_a_voice_with_nan_is_refused(make, tmp_path, bad):
 
 
 def test_a_bundle_without_an_encoder_cannot_clone(checkpoint, tmp_path):
-    pipeline = opened(tmp_path / "bundle", planned(checkpoint, codec_encoder=False), voice=str(tmp_path / "voice.wav"))
     soundfile.write(tmp_path / "voice.wav", clip(1), RATE)
+    pipeline = opened(tmp_path / "bundle", planned(checkpoint, codec_encoder=False), voice=str(tmp_path / "voice.wav"))
     message = refused(ToolkitError, lambda: pipeline.voice)
     assert "codec_encoder" in message
     assert "--codec-encoder" in message
@@ -239,7 +252,10 @@ def test_what_the_cache_cannot_hold_is_refused_before_anything_is_run(checkpoint
         assert "--cache-slots" in message
         assert "shorter voice or shorter sentences" in message
     assert recording.calls == []
-    assert "--cache-slots" in refused(ToolkitError, long.load)
+    long.load()  # what the voice lacks of room is told with the text's, and the number named is enough
+    sufficient = int(refused(ToolkitError, long.chunks, TEXT).split("--cache-slots ")[1].split(",")[0])
+    roomy = planned(checkpoint, cache_slots=sufficient)
+    assert opened(tmp_path / "roomy", roomy, voice=str(tmp_path / "long.safetensors")).chunks(TEXT)
     slots = int(message.split("--cache-slots ")[1].split(",")[0])
     assert slots % 64 == 0
     assert len(opened(tmp_path / "bundle", planned(checkpoint, cache_slots=slots)).chunks("word " * 30)) == 1
@@ -276,6 +292,11 @@ def test_options_out_of_range_are_refused(make, option, flag):
     assert flag in refused(ToolkitError, lambda: make(**option))
 
 
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_flow_steps_at_all_are_told_as_such(make, steps):
+    assert f"--flow-steps is {steps}. Give 1 or more." in refused(ToolkitError, lambda: make(flow_steps=steps))
+
+
 def test_a_threshold_that_is_no_number_is_refused(plan, runtime, tmp_path):
     message = refused(ToolkitError, lambda: opened(tmp_path, plan, runtime, eos_threshold=float("nan")))
     assert "--eos-threshold" in message
@@ -296,7 +317,7 @@ def test_a_drifting_flow_is_asked_for_one_step_only(tmp_path):
         assert f"--flow-steps {steps}: this checkpoint's flow samples in one call. Give 1." in message
 
 
-@pytest.mark.parametrize("text", ["", "   ", "...!?", "<audio_prompt> hello"])
+@pytest.mark.parametrize("text", ["", "   ", "...!?", "<audio_prompt> hello", "Go\0 on.", "\x1b[1mGo on."])
 def test_a_text_with_nothing_to_say_is_refused_before_anything_is_run(plan, runtime, tmp_path, text):
     recording = RecordingRuntime(runtime)
     refused(ToolkitError, lambda: list(opened(tmp_path, plan, recording).speak(text)))
