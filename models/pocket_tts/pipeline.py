@@ -1,6 +1,7 @@
 """PocketTTS on the host: voice, then text, then frame by frame through backbone, flow and codec to audio."""
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -135,8 +136,9 @@ class Pipeline:
         """The pieces, whether or not the cache holds all frames that they may take.
 
         Raises:
-            ToolkitError: nothing to say.
+            ToolkitError: nothing to say, or a control character in it.
         """
+        _check_text(text)
         return self._prompter.prompts(text, voice=self.voice.cache is None, max_tokens=self.host.chunk_tokens)
 
     def room(self, prompt: Prompt) -> int:
@@ -218,6 +220,12 @@ def _check_options(seed: int, temperature: float, eos_threshold: float) -> None:
         raise ToolkitError(f"--temperature is {temperature:g}", "Give a variance: 0 for none, 1 for all of the noise.")
     if math.isnan(eos_threshold):
         raise ToolkitError("--eos-threshold is no number", "Give a logit, such as -4.")
+
+
+def _check_text(text: str) -> None:
+    """The processor takes control characters, which the model then speaks as if they were words."""
+    if control := next((c for c in text if unicodedata.category(c) == "Cc" and not c.isspace()), None):
+        raise ToolkitError(f"the text holds the control character U+{ord(control):04X}", "Remove it from the text.")
 
 
 def _short(text: str) -> str:

@@ -4,7 +4,6 @@ Source: transformers 5.23, models/pocket_tts/processing_pocket_tts.py, and `gene
 """
 
 import math
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +105,7 @@ class Prompter:
             max_tokens: most tokens of a chunk of several segments.
 
         Raises:
-            ToolkitError: the text is blank, says nothing that can be spoken, or holds a placeholder or a control
-                character.
+            ToolkitError: the text is blank, says nothing that can be spoken, or holds a placeholder.
             BundleError: the template fails or lays the prompt out otherwise.
         """
         self._check(text)
@@ -143,9 +141,6 @@ class Prompter:
             text.encode()
         except UnicodeEncodeError as error:
             raise ToolkitError("the text is no valid Unicode", "Give it in UTF-8.") from error
-        if control := next((c for c in text if unicodedata.category(c) == "Cc" and not c.isspace()), None):
-            step = "Remove it: the model would speak it as an unknown word."
-            raise ToolkitError(f"the text holds the control character U+{ord(control):04X}", step)
         if not any(map(str.isalnum, text)):
             raise ToolkitError("the text has no letter and no digit", "Give a text with words to speak.")
         self._refuse_placeholders(text)
