@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from models.pocket_tts import rungs
 from models.pocket_tts.backbone import Cache
+from models.pocket_tts.codec import encode
 from models.pocket_tts.pipeline import Pipeline
 from models.pocket_tts.reference import Reference, ReferenceRun
 from models.pocket_tts.text import Prompt
@@ -60,11 +61,22 @@ class LongVoice:
             return
         run = self._run(prompt, voice)
         with ladder.attempt("wrappers", "voice longer than a prefill"):
-            self._conditioned(self._wrapped, samples, voice, prompt, run, (rungs.LONG_KEYS, rungs.LONG_VALUES))
+            latents = voice
+            if samples is not None and self._held(self._wrapped):
+                prepared = self._reference.waveform(samples)  # what the host cuts and fades itself is another row's
+                latents = Voice(latents=encode(self._wrapped.runtime, self._wrapped.host, prepared))
+            self._conditioned(self._wrapped, latents, prompt, run, (rungs.LONG_KEYS, rungs.LONG_VALUES))
         with ladder.attempt("decode", "voice longer than a prefill"):
+            pipeline, cloned = self._pipeline, voice
+            if samples is not None and self._held(pipeline):
+                cloned = clone(samples, pipeline.bundle, pipeline.runtime, pipeline.host)
             chained = (rungs.LONG_CACHE_KEYS, rungs.LONG_CACHE_VALUES)
-            self._conditioned(self._pipeline, samples, voice, prompt, run, chained)
+            self._conditioned(pipeline, cloned, prompt, run, chained)
             self._from_files(voice, prompt, run)
+
+    def _held(self, pipeline: Pipeline) -> bool:
+        """Whether it can clone."""
+        return pipeline.bundle.manifest.component("codec_encoder") is not None
 
     def _voice(self) -> tuple[np.ndarray | None, Voice]:
         """A recording and the reference's latents of it; without an encoder the voice in use, again and again.
@@ -90,16 +102,8 @@ class LongVoice:
         )
 
     def _conditioned(
-        self,
-        pipeline: Pipeline,
-        samples: np.ndarray | None,
-        voice: Voice,
-        prompt: Prompt,
-        run: ReferenceRun,
-        pair: tuple[Rung, Rung],
+        self, pipeline: Pipeline, voice: Voice, prompt: Prompt, run: ReferenceRun, pair: tuple[Rung, Rung]
     ) -> None:
-        if samples is not None and pipeline.bundle.manifest.component("codec_encoder"):
-            voice = clone(samples, pipeline.bundle, pipeline.runtime, pipeline.host)
         pipeline.use(voice)
         cache = pipeline.condition(prompt)
         self._ladder.compare(pair[0], run.keys, cache.keys)

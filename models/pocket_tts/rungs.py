@@ -106,15 +106,15 @@ LONG_KEYS, LONG_VALUES = (
         "wrappers",
         f"voice longer than a prefill: {side}",
         f"{_CACHE}, of the recording's latents",
-        "wrappers codec_encoder, voice_projection and backbone prefill, from the recording",
+        "wrappers codec_encoder, voice_projection and backbone prefill, from the prepared recording",
         _WRAPPERS,
         only=_LONG_ENOUGH,
     )
     for side in ("keys", "values")
 )
 RETOLD = Rung(
-    "wrappers",
-    "speech of several chunks: PCM",
+    "decode",
+    "speech of several chunks, on the wrappers: PCM",
     _JOINED,
     "Pipeline.speak on the wrappers, along the reference's hidden states",
     _WRAPPERS,
@@ -122,7 +122,7 @@ RETOLD = Rung(
 )
 RETOLD_LAST = replace(
     RETOLD,
-    output="speech of several chunks: last frames",
+    output="speech of several chunks, on the wrappers: last frames",
     gate=wrapper_gate("PSNR 108 dB, rel. L2 2.2e-5 on the demo, whose last frames are all but silent"),
 )
 # Of a backbone with states, by what they are in place of.
@@ -262,8 +262,6 @@ RUNGS = (
     LONG_AUDIO,
     LONG_KEYS,
     LONG_VALUES,
-    RETOLD,
-    RETOLD_LAST,
     *STATEFUL.values(),
     CLONED,
     CACHE_KEYS,
@@ -285,6 +283,8 @@ RUNGS = (
     LONG_CACHE_VALUES,
     FILE_CACHE_KEYS,
     FILE_CACHE_VALUES,
+    RETOLD,
+    RETOLD_LAST,
     SPOKEN,
     SPOKEN_FREE,
     HEARD,

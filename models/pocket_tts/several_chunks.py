@@ -86,7 +86,7 @@ class SeveralChunks:
             self._reference.run(p.chunk, voice, self._pipeline.noise(i), flow_steps=self._pipeline.flow.steps)
             for i, p in enumerate(prompts)
         ]
-        with self._ladder.attempt("wrappers", "speech of several chunks"):
+        with self._ladder.attempt("decode", "speech of several chunks, on the wrappers"):
             spoken, expected = self._along(self._wrapped, rungs.RETOLD, text, runs)
             self._last_frames(spoken, expected, runs)
         with self._ladder.attempt("decode", "speech of several chunks"):
