@@ -112,19 +112,6 @@ LONG_KEYS, LONG_VALUES = (
     )
     for side in ("keys", "values")
 )
-RETOLD = Rung(
-    "decode",
-    "speech of several chunks, on the wrappers: PCM",
-    _JOINED,
-    "Pipeline.speak on the wrappers, along the reference's hidden states",
-    _WRAPPERS,
-    only="where the cache holds each chunk",
-)
-RETOLD_LAST = replace(
-    RETOLD,
-    output="speech of several chunks, on the wrappers: last frames",
-    gate=wrapper_gate("PSNR 108 dB, rel. L2 2.2e-5 on the demo, whose last frames are all but silent"),
-)
 # Of a backbone with states, by what they are in place of.
 STATEFUL = {
     rung.output: replace(rung, consumer=_STATEFUL_STEP, gate=_STATEFUL) for rung in (HIDDEN, EOS_LOGIT, LONG_HIDDEN)
@@ -187,6 +174,19 @@ FILE_CACHE_KEYS, FILE_CACHE_VALUES = (
         only=_LONG_ENOUGH,
     )
     for side in ("keys", "values")
+)
+RETOLD = Rung(
+    "decode",
+    "speech of several chunks, on the wrappers: PCM",
+    _JOINED,
+    "Pipeline.speak on the wrappers, along the reference's hidden states",
+    _WRAPPERS,
+    only="where the cache holds each chunk",
+)
+RETOLD_LAST = replace(
+    RETOLD,
+    output="speech of several chunks, on the wrappers: last frames",
+    gate=wrapper_gate("PSNR 108 dB, rel. L2 2.2e-5 on the demo, whose last frames are all but silent"),
 )
 SPOKEN = Rung(
     "decode",
