@@ -1,7 +1,12 @@
-"""Run one op twice: coremltools folds it over constants (`value_inference`), milrun executes it over inputs."""
+"""Run one op twice: coremltools folds it over constants (`value_inference`), milrun executes it over inputs.
+
+NumPy's float16 kernels are a processor's own (with AVX512-FP16 tanh(inf) is 0.9985), and round at every step. So
+value_inference computes on the float32 images of float16 inputs and parameters, and its result is rounded once.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,7 +103,24 @@ def inferred(example: Example, opset: str) -> list[Any]:
             found.extend(example.outputs(given))
         return mb.identity(x=unused)
 
-    return found
+    return _rounded_once(found)
+
+
+def _rounded_once(outputs: list[Any]) -> list[Any]:
+    """The outputs of an op with float16 inputs, inferred again in float32; those of another op as they are."""
+    op = outputs[0].op
+    given = [var for value in op.inputs.values() for var in _members(value)]
+    narrow = [var for var in given if var is not None and getattr(var.val, "dtype", None) == np.float16]
+    if not narrow or any(output.op is not op for output in outputs):
+        return outputs
+    for var in narrow:
+        var._sym_val = SimpleNamespace(val=var.val.astype(np.float32))  # `Var.val` reads it
+    with np.errstate(all="ignore"):
+        results = op.value_inference()
+        results = results if isinstance(results, tuple | list) else (results,)
+        dtypes = [types.nptype_from_builtin(output.dtype) for output in outputs]
+        rounded = [np.asarray(value).astype(dtype) for value, dtype in zip(results, dtypes, strict=True)]
+    return [SimpleNamespace(val=value, dtype=out.dtype) for value, out in zip(rounded, outputs, strict=True)]
 
 
 def executed(example: Example, opset: str) -> list[np.ndarray]:
@@ -123,8 +145,8 @@ def travelling(dtype: Any, opset: str) -> np.dtype:
     return np.dtype(np.int32)
 
 
-def _members(values: Any) -> tuple[np.ndarray, ...]:
-    return values if isinstance(values, tuple) else (values,)
+def _members(values: Any) -> tuple[Any, ...]:
+    return tuple(values) if isinstance(values, tuple | list) else (values,)
 
 
 def _each(values: Any, function: Callable[[np.ndarray], Any]) -> Any:

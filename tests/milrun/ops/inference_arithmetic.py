@@ -127,17 +127,15 @@ def activations() -> list[Example]:
         alpha, beta = np.array([0.5, 2], dtype), np.array([1, -1], dtype)
         found += alike(dtype, "prelu", "a slope a channel", {"x": [CHANNELS]}, alpha=alpha)
         found += alike(dtype, "prelu", "rank 3, one slope", {"x": CHANNELS}, alpha=np.array([0.25, 0.25], dtype))
-        growing = [[[0, 1, 4], [0, -1, -4]]]  # beta * x >= 0: a float16 keeps 1 + e^(beta * x)
-        found += alike(dtype, "softplus_parametric", "rank 3", {"x": growing}, alpha=alpha, beta=beta)
-        found += alike(
-            dtype, "softplus_parametric", "rank 4", {"x": np.reshape(growing, (1, 2, 3, 1))}, alpha=alpha, beta=beta
-        )
+        slopes = {"alpha": alpha, "beta": beta}
+        found += alike(dtype, "softplus_parametric", "rank 3", {"x": CHANNELS}, **slopes)
+        found += alike(dtype, "softplus_parametric", "rank 4", {"x": np.reshape(CHANNELS, (2, 2, 3, 1))}, **slopes)
     wide = {"alpha": np.float32(0.1), "beta": np.float32(0.3)}
-    found += alike("f4", "softplus_parametric", "signs", {"x": CHANNELS}, alpha=f4(2, 0.5), beta=f4(1, -1))
     for op, given in (("linear_activation", wide), ("scaled_tanh", wide), ("elu", {"alpha": np.float32(0.1)})):
         found += case(op, "float32 parameters beside float16", {"x": f2(-1, 0.5)}, opsets="iOS18", **given)
     for axis in (0, 1, -2):
         found += alike("f4", "softmax", f"axis {axis}", {"x": CHANNELS}, axis=axis)
+    found += case("softplus", "float16 sum", {"x": f2(-8)})  # 1 + e^-8 is 1 in float16
     found += alike("f4 f2", "softmax", "infinite logits", {"x": [[60000, 60000, -INF], [-INF, -INF, -INF]]})
     return found
 
@@ -161,7 +159,9 @@ def reductions() -> list[Example]:
         found += case(op, "int32 wraps", {"x": i4([HIGH, 1, 1], [2**24 + 1, 3, 2**20])}, axes=[1])
     for op in ("reduce_max", "reduce_min"):
         found += case(op, "int32 beyond float32", {"x": i4(2**24, 2**24 + 1, LOW, HIGH)})
-    found += alike("f2", "reduce_mean", "sum beyond float16", {"x": [[60000, 60000]]}, axes=[1])
+    for op in ("reduce_mean", "reduce_log_sum"):
+        found += alike("f2", op, "sum beyond float16", {"x": [[60000, 60000]]}, axes=[1])
+    found += alike("f2", "reduce_l2_norm", "squares beyond float16", {"x": [300, 400]}, axes=[-1])
     found += alike("f2", "reduce_log_sum_exp", "large", {"x": [[1000, 1000]]}, axes=[1])
     ties = [[1, 3, 3], [2, 0, 0]]
     for op in ("reduce_argmax", "reduce_argmin"):
@@ -206,6 +206,8 @@ def normalisations() -> list[Example]:
     found += alike("f4 f2", "l2_norm", "a large epsilon", {"x": x}, epsilon=2.0)
     found += alike("f4", "layer_norm", "last axis", {"x": x}, axes=[-1], epsilon=0.5)
     found += alike("f2", "layer_norm", "last axis", {"x": [[1, 2, 3, 4], [5, 5, 5, 5]]}, axes=[-1])
+    for op, options in (("layer_norm", {"axes": [-1]}), ("l2_norm", {})):
+        found += alike("f2", op, "squares beyond float16", {"x": [[[-3000, 3000, -3000, 3000]]]}, **options)
     for axes, shape in (([0, 2], (2, 4)), ([1, 2], (3, 4)), ([-2], (3,))):
         scale = {"gamma": 0.5 + ramp(*shape), "beta": -ramp(*shape)}
         found += alike("f4", "layer_norm", f"gamma and beta along {axes}", {"x": x}, axes=axes, **scale)

@@ -13,23 +13,11 @@ def differ(op, label, inputs, cause, inferred, ours, **options) -> list[Example]
     return case(op, label, inputs, differs=Difference(cause, *sides), **options)
 
 
-def rounding() -> list[Example]:
-    """value_inference rounds or overflows after each step; an op rounds its result once."""
-    cause = "NumPy computes the inner steps in the dtype of x; milrun rounds once, as docs/adding-an-op.md says"
-    row, squares = f2([[[-3000, 3000, -3000, 3000]]]), f2([300, 400])
-    return [
-        *differ("layer_norm", "float16 squares", {"x": row}, cause, row * 0, row / 3000, axes=[-1]),
-        *differ("l2_norm", "float16 squares", {"x": row}, cause, row * 0, row / 6000),
-        *differ("reduce_l2_norm", "float16 squares", {"x": squares}, cause, f2(INF), f2(500), axes=[-1]),
-        *differ("reduce_l2_norm", "int32 squares", {"x": i4([65537, 0])}, cause, i4(362), i4(65537), axes=[-1]),
-        *differ("reduce_log_sum", "float16 sum", {"x": f2([6e4, 6e4])}, cause, f2(INF), f2(11.695), axes=[-1]),
-        *differ("softplus", "float16 sum", {"x": f2(-8)}, cause, f2(0), f2(np.log1p(np.exp(-8)))),
-    ]
-
-
 def formulas() -> list[Example]:
     """value_inference's formula is not the documented one, or overflows where the result does not."""
     found = []
+    cause = "the squares wrap in int32; milrun squares in float64 and cuts the result towards zero"
+    found += differ("reduce_l2_norm", "int32 squares", {"x": i4([65537, 0])}, cause, i4(362), i4(65537), axes=[-1])
     cause = "the docstring: min(beta, x) where x >= 0; value_inference adds beta twice when it is negative"
     limits = {"alpha": np.float32(1), "beta": np.float32(-1)}
     found += differ(
@@ -113,4 +101,4 @@ def orders() -> list[Example]:
     return found
 
 
-DIFFERENT = [*rounding(), *formulas(), *ignored(), *shapes(), *orders()]
+DIFFERENT = [*formulas(), *ignored(), *shapes(), *orders()]

@@ -69,15 +69,13 @@ def padding() -> list[Example]:
 
 
 def sorting() -> list[Example]:
+    """Without ties, whose order NumPy's sort leaves to the processor's kernel."""
     found = []
     x = [[5, -9, 1, 7], [0, -1, 3, 2]]
-    ties = f2([2, 7, 2, 7], [0, -1, 5, 0])  # NumPy's sort of a short float16 row keeps the order of equals
     for ascending in (False, True):
         for dtype in ("f4", "f2", "i4"):
             found += alike(dtype, "argsort", f"ascending {ascending}", {"x": x}, ascending=ascending)
             found += alike(dtype, "topk", f"ascending {ascending}", {"x": x}, k=2, ascending=ascending)
-        found += case("argsort", f"ties, ascending {ascending}", {"x": ties}, ascending=ascending)
-        found += case("topk", f"ties, ascending {ascending}", {"x": ties}, k=3, ascending=ascending)
     found += alike("f4", "argsort", "first axis", {"x": x}, axis=0)
     found += alike("f4", "topk", "first axis", {"x": x}, axis=-2, k=1)
     found += case("topk", "int32 beyond float32", {"x": i4(2**24, 2**24 + 1, -5)}, k=2)
