@@ -1,6 +1,8 @@
 """Timing, and running a measurement in a process of its own."""
 
 import json
+import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,7 +39,8 @@ _CHILD = """
 import importlib, json, resource, sys
 module, function, arguments = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 result = getattr(importlib.import_module(module), function)(*arguments)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 print("RESULT " + json.dumps(result | {"peak_gib": peak}))
 """
 
@@ -45,15 +48,16 @@ print("RESULT " + json.dumps(result | {"peak_gib": peak}))
 def in_process(module: str, function: str, *arguments: Any) -> dict[str, Any]:
     """Call a function that returns a dict in a fresh Python process.
 
-    Adds `peak_gib`, its largest resident memory, and `peak_own_gib`, the largest part of it that no file backs (Linux;
-    sampled): pages of a mapped checkpoint count in the first, and the system takes them back when it needs room.
+    Adds `peak_gib`, its largest resident memory, and `peak_own_gib`, the largest part of it that no file backs
+    (sampled; NaN where there is no /proc): pages of a mapped checkpoint count in the first, and the system takes them
+    back when it needs room.
     """
     command = [sys.executable, "-c", _CHILD, module, function, json.dumps(arguments)]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen(command, stdout=out, stderr=err, text=True)
         own = 0.0
         while child.poll() is None:
-            own = max(own, _anonymous_gib(child.pid))
+            own = max(_anonymous_gib(child.pid), own)  # NaN stays
             time.sleep(0.05)
         out.seek(0), err.seek(0)
         printed, complaints = out.read(), err.read()
@@ -64,12 +68,23 @@ def in_process(module: str, function: str, *arguments: Any) -> dict[str, Any]:
 
 
 def _anonymous_gib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status")
+    if not Path("/proc").exists():
+        return math.nan  # macOS does not tell one process about another
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except OSError:  # it has just ended, or this is no Linux
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines() if ":" in line)
+    except OSError:  # it has just ended
         return 0.0
-    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return float(lines.get("RssAnon", "0 kB").split()[0]) / 2**20
+
+
+def resident_gib() -> float:
+    """Memory that this process holds now."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    shown = subprocess.run(["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, text=True, check=True)
+    return int(shown.stdout) / 2**20
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

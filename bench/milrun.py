@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench._measure import alternately, in_process, seconds, table
+from bench._measure import alternately, in_process, resident_gib, seconds, table
 
 MODULE = "bench.milrun"
 
@@ -189,20 +189,15 @@ def load_large(path: str, cache_weights: bool) -> dict[str, Any]:
     """Seconds to load, and resident memory that loading and one call add to the process."""
     import milrun
 
-    before, start = _resident_gib(), time.perf_counter()
+    before, start = resident_gib(), time.perf_counter()
     model = milrun.load(f"{path}/fp16.mlpackage", cache_weights=cache_weights)
-    load_s, loaded = time.perf_counter() - start, _resident_gib()
+    load_s, loaded = time.perf_counter() - start, resident_gib()
     x = np.zeros((1, 2000), dtype=np.float32)
     name = next(iter(model.inputs))
     model.predict({name: x})
-    called = _resident_gib()
+    called = resident_gib()
     call_s = seconds(lambda: model.predict({name: x}), 2)
     return {"load": load_s, "after_load": loaded - before, "after_call": called - before, "call": call_s}
-
-
-def _resident_gib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**30
 
 
 def _loading() -> None:
