@@ -157,7 +157,9 @@ def test_mutated_programs(package, tmp_path):
     packages.append(save_stateful(tmp_path / "state", (1, 8)))
     cases, first = os.environ.get("MILRUN_FUZZ_CASES", "150"), os.environ.get("MILRUN_FUZZ_FIRST", "0")
     command = [sys.executable, "-m", "tests.milrun.fuzz", *map(str, packages), "--cases", cases, "--first", first]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    # macOS ends a child that is forked from a process with Objective-C in it, unless told not to.
+    environment = os.environ | {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr[-4000:]
     assert "'result': " in run.stdout
     assert "'PackageError': " in run.stdout

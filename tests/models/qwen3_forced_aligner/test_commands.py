@@ -9,6 +9,7 @@ import compare
 import convert
 import infer
 from tests.commands import command_runner
+from tests.machine import verdict_of_a_pass
 from tests.models.qwen3_forced_aligner.conftest import BUNDLE_OPTIONS
 from tests.models.qwen3_forced_aligner.host import RATE, clip, stock
 
@@ -27,7 +28,7 @@ def commands(monkeypatch, capsys, tmp_path):
 @pytest.fixture
 def align(commands, converted):
     def call(*arguments):
-        model = ("--model", "qwen3-forced-aligner", "--bundle", converted.path)
+        model = ("--model", "qwen3-forced-aligner", "--bundle", converted.path, "--runtime", "portable")
         return commands["infer"]("clip.wav", *model, *arguments)
 
     return call
@@ -106,9 +107,10 @@ def test_infer_refuses_audio_beyond_the_classes_and_names_the_file(align):
 
 
 def test_compare_passes_and_speaks_of_boundaries(commands, converted):
-    code, out, err = commands["compare"]("qwen3-forced-aligner", "--bundle", converted.path, "--num-files", 2)
+    asked = ("--bundle", converted.path, "--num-files", 2, "--runtime", "portable")
+    code, out, err = commands["compare"]("qwen3-forced-aligner", *asked)
     assert (code, err) == (0, ""), out
-    assert out.rstrip().endswith("qwen3-forced-aligner: passed, 5 stages, not run: device")
+    assert out.rstrip().endswith(verdict_of_a_pass("qwen3-forced-aligner"))
     assert "split encoder: AAS 0.0 ms" in out
     assert "monolithic encoder: AAS 0.0 ms" in out
 

@@ -8,6 +8,7 @@ import torch
 
 from models.qwen3_forced_aligner import MODEL, export, pipeline
 from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
+from tests.machine import stages_not_run
 from tests.models.ladder import damaged_packages, exchanged, ladder_over, rows
 from tests.models.qwen3_forced_aligner.host import RATE, clip, host_bundle, planned, sentence
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS
@@ -70,7 +71,7 @@ def test_random_models_of_other_sizes_pass(run, checkpoints, name):
 def test_packages_of_a_bundle_pass(converted, clips):
     result = run_ladder(open_subject(MODEL, converted, "portable", clips, {}), {})
     assert result.passed, result.verdict
-    assert {s.name for s in result.stages if s.status is Status.SKIPPED} == {"device"}
+    assert {s.name for s in result.stages if s.status is Status.SKIPPED} == stages_not_run()
     assert rows(result, "decode")["logits, mel to head"].metrics["rel_l2"] > 0
 
 

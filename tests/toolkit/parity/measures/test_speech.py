@@ -27,7 +27,7 @@ def test_what_lies_below_the_floor_is_silence():
 
 def test_equal_recordings_are_equal():
     spectrum = log_mel(tone(440), RATE)
-    assert compare_arrays(spectrum, log_mel(tone(440), RATE)).cosine == 1.0
+    assert compare_arrays(spectrum, log_mel(tone(440), RATE)).max_abs == 0
 
 
 @pytest.mark.parametrize("hz", [250, 1000, 4000])

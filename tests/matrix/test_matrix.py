@@ -1,0 +1,42 @@
+"""The matrix' own parts; the matrix itself is run by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy._core._multiarray_umath import __cpu_baseline__
+
+from tests.matrix import coarse_float16, selection
+from tests.matrix.__main__ import command
+from tests.matrix.settings import SETTINGS, numpy_without
+
+ROOT = Path(__file__).resolve().parents[2]
+SELECTIONS = (selection.COMPUTING, selection.PIPELINES, selection.ASKING_THE_SYSTEM)
+
+
+def test_every_selected_path_exists():
+    assert [path for paths in SELECTIONS for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_rows_have_names_of_their_own():
+    assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
+
+
+def test_numpys_baseline_is_never_switched_off():
+    """NumPy refuses to be imported without it."""
+    off = numpy_without("").get("NPY_DISABLE_CPU_FEATURES", "").split()
+    assert not set(off) & set(__cpu_baseline__)
+
+
+def test_a_path_of_your_own_replaces_the_selection():
+    (setting,) = (setting for setting in SETTINGS if setting.name == "mac")
+    own = command(setting, ["tests/test_compare.py::test_usage"])
+    assert own[-1] == "tests/test_compare.py::test_usage"
+    assert own[own.index("-p", own.index("no:cacheprovider")) + 1] == "tests.matrix.mac"
+    assert command(setting, ["-x"])[-1] == setting.tests[-1]
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(np.float16, True), (np.float32, False)])
+def test_float16_functions_are_coarse(dtype, off):
+    exact = np.tanh(dtype(0.5))
+    assert (coarse_float16.Coarse(np.tanh)(dtype(0.5)) != exact) == off
