@@ -99,16 +99,20 @@ def metaspace_processor():
     return processor
 
 
-@pytest.fixture(scope="module", params=[*KINDS, "metaspace"])
-def both(request, tmp_path_factory):
-    processor = processor_of(request.param)
-    return prompter_of(processor, tmp_path_factory.mktemp(request.param)), processor
-
-
 @pytest.fixture(scope="module")
-def bytes_pair(tmp_path_factory):
-    processor = tiny_processor()
-    return prompter_of(processor, tmp_path_factory.mktemp("bytes")), processor
+def pairs(tmp_path_factory):
+    """Kind -> (ours, the processor)."""
+
+    def pair(kind):
+        processor = processor_of(kind)
+        return prompter_of(processor, tmp_path_factory.mktemp(kind)), processor
+
+    return cache(pair)
+
+
+@pytest.fixture
+def bytes_pair(pairs):
+    return pairs("bytes")
 
 
 @pytest.fixture
@@ -172,19 +176,31 @@ def assert_equal(prompter, processor, text, max_tokens=50, *, voice=True):
     return prompts, reference
 
 
-@pytest.mark.parametrize("voice", [True, False], ids=["voice", "cache"])
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_prompts(both, text, voice, monkeypatch):
-    prompter, processor = both
-    prompts, reference = assert_equal(prompter, processor, text, voice=voice)
+OTHER_KINDS = [*list(KINDS)[1:], "metaspace"]
+# Every text by one tokenizer; by the others the texts in which tokenizers and rules differ.
+PROMPTS = [("bytes", name, voice) for name in TEXTS for voice in (True, False)]
+for name in ("five_words", "decimals", "unknown_characters", "specials", "byte_tokens"):
+    PROMPTS += [(kind, name, True) for kind in OTHER_KINDS]
+PROMPTS += [(kind, "five_words", False) for kind in OTHER_KINDS]
+LENGTHS = [
+    ("bytes", name, length)
+    for name in ("decimals", "ends_in_quote", "many_clauses", "unknown_characters")
+    for length in (-1, 0, 1, 7, 49, 1000)
+]
+LENGTHS += [(kind, name, 7) for kind in OTHER_KINDS for name in ("many_clauses", "unknown_characters")]
+
+
+@pytest.mark.parametrize(("kind", "name", "voice"), PROMPTS)
+def test_prompts(pairs, kind, name, voice, monkeypatch):
+    processor = pairs(kind)[1]
+    prompts, reference = assert_equal(*pairs(kind), TEXTS[name], voice=voice)
     model = model_of(processor)
     assert [p.most_frames for p in prompts] == [budget(inputs, monkeypatch, model) for inputs in reference]
 
 
-@pytest.mark.parametrize("max_tokens", [-1, 0, 1, 7, 49, 1000])
-@pytest.mark.parametrize("name", ["decimals", "ends_in_quote", "many_clauses", "unknown_characters"])
-def test_lengths_of_chunks(both, name, max_tokens):
-    assert_equal(*both, TEXTS[name], max_tokens)
+@pytest.mark.parametrize(("kind", "name", "max_tokens"), LENGTHS)
+def test_lengths_of_chunks(pairs, kind, name, max_tokens):
+    assert_equal(*pairs(kind), TEXTS[name], max_tokens)
 
 
 def test_ten_thousand_characters(bytes_pair):
