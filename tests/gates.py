@@ -5,11 +5,21 @@ A tolerance that one machine gave fails on the next: kernels, the order of sums 
 
 import numpy as np
 
-from toolkit.parity.gates import Gate, mel_gate, wrapper_gate
+from toolkit.parity.gates import Gate, confidence_gate, mel_gate
 from toolkit.parity.measures.metrics import compare_arrays
 
 MEL = mel_gate("")
-WRAPPER = wrapper_gate("")
+CONFIDENCE = confidence_gate("")
+
+# Two float32 computations of the same values, which lie around 1, in another order. A sum of K terms rounds K times,
+# each time by 2**-24 of it; on its way through a tiny model a value passes a dozen sums of at most 128 terms:
+# 12 * 128 * 2**-24 = 9e-5. The gate of the wrappers allows the same share, 1e-4.
+FLOAT32_SUMS = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def float32_sums(largest: float) -> dict[str, float]:
+    """The same for values that reach `largest`."""
+    return {"rtol": 0, "atol": FLOAT32_SUMS["atol"] * largest}
 
 
 def assert_within(gate: Gate, ours, reference):

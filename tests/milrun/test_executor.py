@@ -7,7 +7,7 @@ from coremltools.converters.mil import Builder as mb
 
 import milrun
 from milrun import InputError, OpError, UnsupportedOpsError, executor, registry
-from tests.milrun.harness import run_op, save_program
+from tests.milrun.harness import TOLERANCE, run_op, save_program
 
 X = np.array([[1.0, -2.0, 3.0]], np.float32)
 
@@ -32,7 +32,7 @@ def model(package):
 def test_predict(model):
     (total,) = model.predict({"x": X}).values()
     relu = np.maximum(X, 0)
-    np.testing.assert_allclose(total, np.exp(relu) + relu, rtol=1e-6)
+    np.testing.assert_allclose(total, np.exp(relu) + relu, **TOLERANCE["f4"])
 
 
 def test_an_input_array_is_never_changed_or_kept(model):
@@ -297,7 +297,7 @@ def test_visiting_values_and_putting_others_in_their_place(model):
         return np.zeros((1, 3), np.float32) if name == "powers" else None
 
     model.inspect({"x": X}, visit=visit)
-    np.testing.assert_allclose(seen["powers"], np.exp(np.maximum(X, 0)), rtol=1e-6)
+    np.testing.assert_allclose(seen["powers"], np.exp(np.maximum(X, 0)), **TOLERANCE["f4"])
     np.testing.assert_array_equal(seen["total"], np.maximum(X, 0))
 
 

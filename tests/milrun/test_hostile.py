@@ -8,7 +8,7 @@ from coremltools.converters.mil import Builder as mb
 import milrun
 from milrun import InputError, OpError, PackageError
 from milrun.package import open_package
-from tests.milrun.harness import save_program, save_stateful
+from tests.milrun.harness import TOLERANCE, save_program, save_stateful
 
 X = np.arange(-4, 4, dtype=np.float32).reshape(1, 8)
 
@@ -64,7 +64,7 @@ def refused(path, error, match):
 
 def test_the_whole_program_runs(edited):
     (total,) = milrun.load(edited(lambda spec, block: None)).predict({"x": X}).values()
-    np.testing.assert_allclose(total, np.exp(X) + np.maximum(X, 0), rtol=1e-6)
+    np.testing.assert_allclose(total, np.exp(X) + np.maximum(X, 0), **TOLERANCE["f4"])
 
 
 @pytest.mark.parametrize("name", ["outer", "x", "positive"])
@@ -84,7 +84,7 @@ def test_blocks_side_by_side_may_use_one_name(edited):
             branch.operations[-1].outputs[0].name = branch.outputs[0] = "inner"
 
     (total,) = milrun.load(edited(edit)).predict({"x": X}).values()
-    np.testing.assert_allclose(total, np.exp(X) + np.maximum(X, 0), rtol=1e-6)
+    np.testing.assert_allclose(total, np.exp(X) + np.maximum(X, 0), **TOLERANCE["f4"])
 
 
 def test_an_input_of_a_block_is_not_its_siblings_constant(edited, tmp_path):

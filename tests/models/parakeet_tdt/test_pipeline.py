@@ -8,6 +8,7 @@ import torch
 from transformers import AutoProcessor, ParakeetFeatureExtractor
 
 from models.parakeet_tdt.pipeline import Pipeline
+from tests.gates import MEL, assert_within
 from tests.models.parakeet_tdt.host import COMPONENTS, FunctionComponent, ReferenceRuntime, host_bundle, host_constants
 from tests.models.parakeet_tdt.tiny import CONFIGS, DEMO, tiny_model
 from toolkit.errors import AudioError, BundleError, RuntimeFault, ToolkitError
@@ -95,7 +96,7 @@ def test_features_equal_the_extractor_on_real_speech(tmp_path, clip):
     expected = extractor(clip, sampling_rate=RATE, return_tensors="pt")
     features = opened(tmp_path, tiny_model()).features(clip)
     assert features["length"] == int(expected.attention_mask.sum())
-    np.testing.assert_allclose(features["mel"], expected.input_features[0], atol=1e-4, rtol=0)
+    assert_within(MEL, features["mel"], expected.input_features[0].numpy())
 
 
 def test_text_and_token_times_equal_the_processor(tmp_path, clip):

@@ -5,6 +5,7 @@ import torch
 from models.parakeet_tdt import MODEL
 from models.parakeet_tdt.export import plan
 from models.parakeet_tdt.reference import Reference, _words, decision_logits, exercise
+from tests.gates import CONFIDENCE, assert_within
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
@@ -88,7 +89,7 @@ def test_confidence_is_the_mean_probability_of_a_words_tokens():
             groups += [[]] if piece.startswith("\u2581") else []
             groups[-1].append(probability)
     means = [sum(group) / len(group) for group in groups]
-    assert [word.confidence for word in run.words] == pytest.approx(means, abs=1e-6)
+    assert_within(CONFIDENCE, [word.confidence for word in run.words], means)
     assert max(map(len, groups)) > 1
 
 
