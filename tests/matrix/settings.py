@@ -46,7 +46,7 @@ def numpy_without(prefix: str) -> dict[str, str]:
 
     NumPy warns of any other name. On a processor that offers none, the row changes nothing.
     """
-    found = [name for name in __cpu_dispatch__ if __cpu_features__[name] and name.startswith(prefix)]
+    found = [name for name in __cpu_dispatch__ if __cpu_features__.get(name) and name.startswith(prefix)]
     return {"NPY_DISABLE_CPU_FEATURES": " ".join(found)} if found else {}
 
 
@@ -56,7 +56,7 @@ def threads(count: int) -> dict[str, str]:
 
 
 SETTINGS = (
-    Setting("plain", "this machine as it is, 1 thread"),
+    Setting("plain", "this machine as it is, 1 thread", threads(1)),
     Setting("numpy-avx2", "NumPy without AVX-512", numpy_without("AVX512")),
     Setting("numpy-baseline", "NumPy without any optional kernel", numpy_without("")),
     Setting("openblas-old", "NumPy's BLAS of an old processor", OLD_BLAS),

@@ -1,5 +1,8 @@
 """The matrix' own parts; the matrix itself is run by hand."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,18 @@ def test_numpys_baseline_is_never_switched_off():
     """NumPy refuses to be imported without it."""
     off = numpy_without("").get("NPY_DISABLE_CPU_FEATURES", "").split()
     assert not set(off) & set(__cpu_baseline__)
+
+
+def test_the_oldest_kernels_are_what_runs():
+    """NumPy names the features that it uses, torch its kernels."""
+    (old,) = (setting for setting in SETTINGS if setting.name == "old")
+    code = (
+        "import torch; from numpy._core._multiarray_umath import __cpu_dispatch__ as d, __cpu_features__ as f;"
+        "print([n for n in d if f.get(n)], torch.backends.cpu.get_cpu_capability())"
+    )
+    environment = os.environ | old.environment
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("[] NO AVX", "[] DEFAULT")
 
 
 def test_a_path_of_your_own_replaces_the_selection():
