@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from commands.options import resolve_options, with_model_options
+from commands.terminal import demo_bundle, progress, run, step_reporter
 from models import all_models, find_model
-from toolkit.cli import demo_bundle, progress, run, step_reporter
 from toolkit.model import ModelInfo
-from toolkit.model_options import resolve_options, with_model_options
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -41,7 +41,7 @@ def compare(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="What decodes; auto is coreml on macOS, portable elsewhere."),
     ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: toolkit/parity/report.py).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: parity/report/files.py).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report: out.html, or out.md.")] = None,
     blame: Annotated[
         bool, typer.Option("--blame", help="Walk from reference to task: each step's share of the error.")
@@ -98,9 +98,9 @@ class _Request:
 
 def _climb(request: _Request) -> None:
     """The ladder of every model; exits with 1 when a gate fails."""
-    from toolkit.output import write_text
-    from toolkit.parity import report as reports
-    from toolkit.parity.ladder import passed
+    from parity.ladder.ladder import passed
+    from parity.report import files as reports
+    from toolkit.output.files import write_text
 
     capture = _checked(request)
     results = [_result(request, model, capture) for model in request.models]
@@ -124,18 +124,18 @@ def _checked(request: _Request) -> Any:
     if (request.save or request.against) and len(request.models) != 1:
         raise typer.BadParameter("a capture is of one model: name it")
     if request.report:
-        from toolkit.parity.report import check_report
+        from parity.report.files import check_report
 
         check_report(request.report)
     check_corpus(request.dataset, request.num_files)
     check_runtime(request.runtime)
     if request.save:
-        from toolkit.parity.capture import check_capture_output
+        from parity.ladder.capture import check_capture_output
 
         check_capture_output(request.save)
     if not request.against:
         return None
-    from toolkit.parity.capture import check_model, read_capture
+    from parity.ladder.capture import check_model, read_capture
 
     capture = read_capture(request.against)
     check_model(capture, request.models[0].id)
@@ -159,11 +159,11 @@ def _check_inside(request: _Request, extra: dict[str, Any]) -> None:
 def _look_inside(request: _Request, layers: str | None, ranges: bool) -> None:
     """The first op out of bounds, and what float16 cannot hold; exits with 1 where an op is."""
     models = _models_with(layers, request)
+    from parity.ladder.packages import CLIPS_EXERCISED
+    from parity.localise.command import check_functions, json_from_insides, look_inside
+    from parity.localise.terminal import print_insides
     from toolkit.bundle.bundle import open_bundle
     from toolkit.corpora.open import open_corpus
-    from toolkit.parity.inside.look import check_functions, json_from_insides, look_inside
-    from toolkit.parity.inside.tables import print_insides
-    from toolkit.parity.packages import CLIPS_EXERCISED
 
     bundles = {model.id: open_bundle(request.bundle or demo_bundle(model)) for model in models}
     meant = check_functions(bundles, layers)
@@ -225,15 +225,15 @@ def _options(models: list[ModelInfo], given: dict[str, Any], *, asked: bool) -> 
 
 
 def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
+    from parity.ladder.engine import open_subject, run_ladder
+    from parity.report.files import exhibits_wanted
     from toolkit.bundle.bundle import open_bundle
     from toolkit.corpora.open import open_corpus
-    from toolkit.parity.engine import open_subject, run_ladder
-    from toolkit.parity.report import exhibits_wanted
 
     folder = request.bundle or demo_bundle(model)
     opened, options = open_bundle(folder), request.options[model.id]
     if capture:
-        from toolkit.parity.capture import check_capture
+        from parity.ladder.capture import check_capture
 
         check_capture(capture, opened)
     with progress() as bar:
@@ -255,7 +255,7 @@ def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
         result = run_ladder(subject, about, exhibits=exhibits, save=request.save, against=capture)
         if not request.blame:
             return result
-        from toolkit.parity.blame import walk_of_bundle
+        from parity.ladder.blame import walk_of_bundle
 
         reporter = step_reporter(bar, f"convert {model.id}")
         walk = walk_of_bundle(model, opened, subject.runtime.name, clips, options, result, reporter)
@@ -263,7 +263,7 @@ def _result(request: _Request, model: ModelInfo, capture: Any) -> Any:
 
 
 def _clips(examples: Iterable[Any], model: ModelInfo, rate: int, num_files: int | None, bar: Any) -> Iterator[Any]:
-    from toolkit.parity.subject import Clip
+    from parity.ladder.subject import Clip
 
     task = bar.add_task(f"compare {model.id}", total=num_files)
     for example in examples:

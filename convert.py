@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from commands.options import resolve_options, with_model_options
+from commands.terminal import print_json, progress, run, step_reporter
 from models import all_models
-from toolkit.cli import print_json, progress, run, step_reporter
 from toolkit.model import ModelInfo
-from toolkit.model_options import resolve_options, with_model_options
 
 app = typer.Typer(
     help="Convert speech models to Core ML packages.",
@@ -44,7 +44,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity."""
-    from toolkit.bundle.describe import describe_bundle, text_from_description
+    from commands.describe import describe_bundle, text_from_description
 
     description = describe_bundle(bundle)
     if as_json:
@@ -78,7 +78,7 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
         *,
         extra: dict[str, Any],
     ) -> None:
-        from toolkit.export.convert import ConvertRequest, prepare
+        from commands.conversion import ConvertRequest, prepare
 
         request = ConvertRequest(
             model=model,
@@ -103,7 +103,7 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
 
 
 def _show_plan(prepared: Any, as_json: bool) -> None:
-    from toolkit.bundle.describe import describe_plan, text_from_description
+    from commands.describe import describe_plan, text_from_description
 
     description = describe_plan(prepared)
     if as_json:
@@ -113,8 +113,8 @@ def _show_plan(prepared: Any, as_json: bool) -> None:
 
 
 def _convert(prepared: Any, as_json: bool) -> None:
-    from toolkit.bundle.describe import describe_bundle, text_from_description
-    from toolkit.export.convert import convert
+    from commands.conversion import convert
+    from commands.describe import describe_bundle, text_from_description
 
     with progress() as bar:
         result = convert(prepared, step_reporter(bar, f"convert {prepared.request.model.id}"))

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
+from commands.options import resolve_options, with_model_options
+from commands.terminal import demo_bundle, progress, run, step_reporter
 from models import all_models, find_model
-from toolkit.cli import demo_bundle, progress, run, step_reporter
-from toolkit.decoding.formats import ONE_FILE_FORMATS, WORD_TIME_FORMATS, Format, Result, render, zero_length_words
 from toolkit.errors import AudioError, ToolkitError
 from toolkit.model import ModelInfo, Task
-from toolkit.model_options import resolve_options, with_model_options
+from toolkit.output.formats import ONE_FILE_FORMATS, WORD_TIME_FORMATS, Format, Result, render, zero_length_words
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from toolkit.decoding.transcript import Transcript
+    from toolkit.transcript import Transcript
 
 DEFAULT_MODEL = "parakeet-tdt"
 STDIN = "-"
@@ -143,7 +143,7 @@ def _align(request: _Request) -> None:
 
 def _speak(request: _Request) -> None:
     """Write the speech of a text; the model declares `text`, `text_file` and `stream`."""
-    from toolkit.speaking import destination, speak
+    from commands.speaking import destination, speak
 
     if request.audio:
         raise typer.BadParameter(f"{request.model.id} speaks: it takes --text or --text-file, not AUDIO")
@@ -176,7 +176,7 @@ TASKS: dict[Task, Callable[[_Request], None]] = {
 def _checked_form(request: _Request) -> Format:
     """The format to write, once the audio files, the output and it go together."""
     from toolkit.audio.read import check_source
-    from toolkit.output import check_output
+    from toolkit.output.files import check_output
 
     audio, form = request.audio, request.form or "txt"
     if not audio:
@@ -199,7 +199,7 @@ def _checked_form(request: _Request) -> Format:
 
 
 def _write(request: _Request, text: str) -> None:
-    from toolkit.output import write_text
+    from toolkit.output.files import write_text
 
     if request.output:
         write_text(request.output, text)

@@ -27,7 +27,7 @@ def plain_convert(
     """`ct.convert` on a traced wrapper, and save, with nothing of ours around it."""
     import torch
 
-    from toolkit.export.quiet import coremltools, quiet
+    from toolkit.quiet import coremltools, quiet
 
     ct = coremltools()
     spec = component_spec(model, checkpoint, options, component)
@@ -51,7 +51,7 @@ def our_convert(
     model: str, checkpoint: str, options: dict[str, Any], component: str, folder: str, precision: str
 ) -> dict[str, Any]:
     """A component through `export_component`: trace, convert, name, describe, save."""
-    from toolkit.export.component import export_component
+    from toolkit.export.package import export_component
 
     spec = component_spec(model, checkpoint, options, component)
     out = Path(folder) / precision
@@ -63,8 +63,8 @@ def our_convert(
 
 def whole_convert(model: str, checkpoint: str, options: dict[str, Any], folder: str) -> dict[str, Any]:
     """`convert` as a user runs it, parity on real audio included."""
+    from commands.conversion import ConvertRequest, convert, prepare
     from models import find_model
-    from toolkit.export.convert import ConvertRequest, convert, prepare
 
     start = _clocks()
     request = ConvertRequest(find_model(model), checkpoint, output=Path(folder) / "bundle", options=options)

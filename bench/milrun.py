@@ -124,9 +124,9 @@ def _flop(module: nn.Module, tensors: tuple[torch.Tensor, ...]) -> float:
 
 
 def _convert(module: nn.Module, arrays: tuple[np.ndarray, ...], precision: str, folder: Path) -> Path:
-    from toolkit.export.component import trace
-    from toolkit.export.quiet import coremltools, quiet
-    from toolkit.export.spec import FunctionSpec, Tensor
+    from toolkit.export.package import trace
+    from toolkit.quiet import coremltools, quiet
+    from toolkit.spec import FunctionSpec, Tensor
 
     ct = coremltools()
     names = [f"input_{i}" for i in range(len(arrays))]

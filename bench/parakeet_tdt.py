@@ -106,7 +106,7 @@ def decode_times(checkpoint: str, folder: str) -> dict[str, Any]:
     """Milliseconds a decode step: in the components, and in the host around them."""
     from models.parakeet_tdt.pipeline import Pipeline
     from toolkit.bundle.bundle import open_bundle
-    from toolkit.runtimes.base import Component
+    from toolkit.component import Component
     from toolkit.runtimes.portable import PortableRuntime
 
     bundle = open_bundle(Path(folder) / "bundle")

@@ -244,7 +244,7 @@ def _frame_s(pipeline: Any) -> float:
 
 def _spoken(pipeline: Any) -> list[float]:
     """Seconds to the first audio, the same with the voice anew, of a frame behind it, and of its components' calls."""
-    from toolkit.runtimes.base import Component
+    from toolkit.component import Component
 
     _, first_s = _timed(lambda: next(pipeline.speak(TEXT)))
     pipeline.use(pipeline.voice)  # forgets what was computed of it

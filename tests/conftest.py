@@ -7,7 +7,7 @@ import pytest
 # Tiny tensors, and a worker a core: more threads only wait for each other. Before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from toolkit.export.quiet import coremltools
+from toolkit.quiet import coremltools
 
 coremltools()
 
@@ -15,8 +15,8 @@ coremltools()
 @pytest.fixture(scope="session")
 def parakeet_bundle(tmp_path_factory):
     """A bundle of the demo checkpoint for audio of 4 s; not to be changed, others may be written beside it."""
+    from commands.conversion import ConvertRequest, convert, prepare
     from models.parakeet_tdt import MODEL
-    from toolkit.export.convert import ConvertRequest, convert, prepare
 
     folder = tmp_path_factory.mktemp("parakeet") / "bundle"
     request = ConvertRequest(MODEL, checkpoint="demo", output=folder, options={"audio_seconds": "4"})

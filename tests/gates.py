@@ -5,8 +5,8 @@ A tolerance that one machine gave fails on the next: kernels, the order of sums 
 
 import numpy as np
 
-from toolkit.parity.gates import Gate, confidence_gate, mel_gate
-from toolkit.parity.measures.metrics import compare_arrays
+from parity.ladder.gates import Gate, confidence_gate, mel_gate
+from parity.measures.arrays import compare_arrays
 
 MEL = mel_gate("")
 CONFIDENCE = confidence_gate("")

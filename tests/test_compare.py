@@ -12,7 +12,7 @@ import soundfile
 import compare
 from models import find_model
 from models.parakeet_tdt import MODEL
-from tests.commands import command_runner
+from tests.command_runner import command_runner
 from tests.machine import verdict_of_a_pass
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.model import ModelInfo, ModelOption

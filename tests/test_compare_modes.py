@@ -8,8 +8,8 @@ from safetensors import safe_open
 
 import compare
 from models.parakeet_tdt import MODEL
-from tests.commands import command_runner
-from tests.toolkit.parity.inside.damage import Damage
+from tests.command_runner import command_runner
+from tests.parity.localise.damage import Damage
 from toolkit.bundle.checksums import sha256_of_path
 
 

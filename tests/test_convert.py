@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import convert as command
+from commands.conversion import ensure_demo_bundle
 from models.parakeet_tdt import MODEL
-from tests.commands import command_runner
+from tests.command_runner import command_runner
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.bundle.bundle import open_bundle, rebuild_step
 from toolkit.bundle.writer import Staging, writing_to
 from toolkit.errors import OutputError
-from toolkit.export.convert import ensure_demo_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPONENTS = ["encoder", "prediction", "joint", "joint_decision", "decoder_step"]
@@ -139,7 +139,7 @@ def test_inspect_shows_the_bundle(run, checkpoint):
 
 
 def test_a_failed_gate_exits_1_and_is_in_the_manifest(run, checkpoint, tmp_path, monkeypatch):
-    from toolkit.export import spec
+    from toolkit import spec
 
     strict = spec.Gate(psnr_db=400.0, rel_l2=0.0, cosine=1.0, reason="cannot be met")
     original = spec.ComponentSpec.__init__
@@ -207,7 +207,7 @@ def test_a_full_disk_in_the_middle_leaves_nothing(run, checkpoint, tmp_path, mon
         (folder / "encoder.mlpackage").mkdir()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("toolkit.export.convert.export_component", full)
+    monkeypatch.setattr("commands.conversion.export_component", full)
     code, _, err = convert_tiny(run, checkpoint)
     assert code == 2
     assert "the disk is full" in err

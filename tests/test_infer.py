@@ -12,7 +12,7 @@ import soundfile
 from transformers import ParakeetForTDT
 
 import infer as command
-from tests.commands import command_runner
+from tests.command_runner import command_runner
 from tests.models.parakeet_tdt.host import ReferenceRuntime, host_bundle, host_constants
 from tests.models.parakeet_tdt.tiny import DEMO
 
@@ -33,7 +33,7 @@ def run(model, monkeypatch, capsys, tmp_path):
     folder.mkdir()
     bundle = host_bundle(folder, host)
     (folder / "manifest.json").write_text(bundle.manifest.model_dump_json())
-    monkeypatch.setattr("toolkit.export.convert.ensure_demo_bundle", lambda model, on_step: folder)
+    monkeypatch.setattr("commands.conversion.ensure_demo_bundle", lambda model, on_step: folder)
     monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: bundle)
     monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: ReferenceRuntime(model, host))
     capsys.readouterr()

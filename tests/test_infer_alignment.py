@@ -26,7 +26,7 @@ MODEL = ModelInfo("magpie", __name__, "alignment", "MagpieForAlignment", "zoo/ma
 })
 """,
     "pipeline.py": """
-from toolkit.decoding.transcript import Transcript, Word
+from toolkit.transcript import Transcript, Word
 from toolkit.errors import AudioError
 
 class Pipeline:
@@ -69,7 +69,7 @@ def magpie(monkeypatch, tmp_path):
 @pytest.fixture
 def run(magpie, monkeypatch, capsys, tmp_path):
     """Run the command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setattr("toolkit.export.convert.ensure_demo_bundle", lambda model, on_step: tmp_path)
+    monkeypatch.setattr("commands.conversion.ensure_demo_bundle", lambda model, on_step: tmp_path)
     monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: path)
     monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
 

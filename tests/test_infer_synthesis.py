@@ -104,7 +104,7 @@ def heron(monkeypatch, folder):
 @pytest.fixture
 def run(heron, monkeypatch, capfdbinary, tmp_path):
     """Run the command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setattr("toolkit.export.convert.ensure_demo_bundle", lambda model, on_step: tmp_path)
+    monkeypatch.setattr("commands.conversion.ensure_demo_bundle", lambda model, on_step: tmp_path)
     monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: path)
     monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
     monkeypatch.chdir(tmp_path)
@@ -224,7 +224,7 @@ def test_time_is_the_models_and_not_the_readers(run, monkeypatch, on_frame):
         advance(3600)
 
     on_frame(lambda index: advance(0.001 * 2**index))
-    monkeypatch.setattr("toolkit.audio.write._write_all", written)
+    monkeypatch.setattr("toolkit.output.audio._write_all", written)
     code, _, err = run("--text", "one two three", "--stream")
     assert code == 0
     assert "first audio after 1 ms\n" in err

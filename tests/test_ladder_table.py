@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from models import all_models
+from parity.ladder.ladder import QUESTIONS
+from parity.ladder.rungs import Rung
+from parity.ladder.shared_rungs import SHARED
 from tests.ladder_table import PAGE, cases, page
-from toolkit.parity.ladder import QUESTIONS
-from toolkit.parity.rungs import Rung
-from toolkit.parity.shared_rungs import SHARED
 
 MODELS = all_models()
 

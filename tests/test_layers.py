@@ -16,19 +16,19 @@ ALLOWED = {
     "toolkit": {"toolkit", "milrun"},
     "models": {"models", "toolkit", "wrappers", "milrun"},
 }
-COREMLTOOLS = {"toolkit/export/quiet.py", "toolkit/runtimes/coreml.py", "milrun/standin.py"}
+COREMLTOOLS = {"toolkit/quiet.py", "toolkit/runtimes/coreml.py", "milrun/standin.py"}
 # The host side: runs on a Mac without torch and transformers.
 TORCH_FREE = (
     "toolkit/audio",
     "toolkit/bundle",
     "toolkit/corpora",
     "toolkit/decoding",
-    "toolkit/runtimes/base.py",
+    "toolkit/component.py",
     "toolkit/runtimes/coreml.py",
     "toolkit/runtimes/recording.py",
     "toolkit/errors.py",
-    "toolkit/cli.py",
-    "toolkit/speaking.py",
+    "commands/terminal.py",
+    "commands/speaking.py",
     "models/*/pipeline.py",
     "models/*/__init__.py",
     "infer.py",

@@ -11,7 +11,7 @@ ToolkitError                    what was given cannot be used                   
 └── Interrupted                 Ctrl-C, with something worth keeping                     exit 130
 
 A failed gate is no error: the commands report it and exit 1. Anything that is not a ToolkitError is an internal fault
-and exits 4 with its traceback (toolkit/cli.py).
+and exits 4 with its traceback (commands/terminal.py).
 """
 
 from typing import ClassVar

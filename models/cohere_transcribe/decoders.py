@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.runtimes.base import Runtime
+from toolkit.component import Runtime
 
 DecoderForm = Literal["stateful", "external", "stateless"]
 MASKED = np.float32(-1e4)

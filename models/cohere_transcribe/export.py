@@ -10,9 +10,9 @@ from transformers import AutoProcessor, CohereAsrForConditionalGeneration
 from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES
 
 from toolkit.errors import CheckpointError
-from toolkit.export.host import nemo_assets, nemo_mel_constants, numbers_of_option
-from toolkit.export.quiet import quiet
-from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.export.host_assets import nemo_assets, nemo_mel_constants, numbers_of_option
+from toolkit.quiet import quiet
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import cohere_transcribe as wrappers
 from wrappers.conformer import Subsampling
 

@@ -12,12 +12,12 @@ from toolkit.audio.dither import dithered
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.audio.quiet_cuts import cut_at_quiet_points
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import EncoderWindow, HostSchema, host_arrays, host_constants
-from toolkit.decoding.detokenise import Detokeniser
-from toolkit.decoding.seq2seq import Decoded, Decoder, GreedyOptions, greedy
-from toolkit.decoding.transcript import Segment, Token, Transcript, join_segments
+from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
+from toolkit.component import Runtime
 from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
-from toolkit.runtimes.base import Runtime
+from toolkit.loops.seq2seq import Decoded, Decoder, GreedyOptions, greedy
+from toolkit.text.detokenise import Detokeniser
+from toolkit.transcript import Segment, Token, Transcript, join_segments
 
 Progress = Callable[[int, int], None]
 # The names that a bundle's languages go by beside their codes.

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, ParakeetFeatureExtractor, ParakeetForTDT
 
-from toolkit.export.host import nemo_assets, nemo_mel_constants, numbers_of_option
-from toolkit.export.quiet import quiet
-from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.export.host_assets import nemo_assets, nemo_mel_constants, numbers_of_option
+from toolkit.quiet import quiet
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import parakeet_tdt as wrappers
 from wrappers.conformer import Subsampling
 

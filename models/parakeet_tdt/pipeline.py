@@ -9,14 +9,14 @@ from pydantic import Field
 
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import EncoderWindow, HostSchema, host_arrays, host_constants
-from toolkit.decoding.detokenise import Detokeniser
-from toolkit.decoding.timestamps import tokens_from_emissions, words_from_tokens
-from toolkit.decoding.transcript import Transcript
-from toolkit.decoding.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
-from toolkit.decoding.windows import plan_windows
+from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
+from toolkit.component import Runtime
 from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
-from toolkit.runtimes.base import Runtime
+from toolkit.loops.timestamps import tokens_from_emissions, words_from_tokens
+from toolkit.loops.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
+from toolkit.loops.windows import plan_windows
+from toolkit.text.detokenise import Detokeniser
+from toolkit.transcript import Transcript
 
 StepForm = Literal["split", "decision", "fused"]
 Progress = Callable[[int, int], None]

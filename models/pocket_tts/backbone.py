@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.pocket_tts.host import BackboneConstants
-from toolkit.decoding.rope import rotary_tables
+from models.pocket_tts.constants import BackboneConstants
+from toolkit.component import Component, Runtime
 from toolkit.errors import ToolkitError
-from toolkit.runtimes.base import Component, Runtime
+from toolkit.loops.rope import rotary_tables
 
 
 @dataclass(frozen=True)

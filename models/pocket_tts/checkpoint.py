@@ -18,7 +18,7 @@ from transformers import (
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.errors import CheckpointError
 from toolkit.export.checkpoint import fetch_folder
-from toolkit.export.quiet import quiet
+from toolkit.quiet import quiet
 from wrappers.pocket_tts_codec import CodecDecoder
 
 CODEC_FOLDER = "audio_tokenizer"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.pocket_tts.host import HostConstants
-from toolkit.decoding.rope import rotary_tables
-from toolkit.runtimes.base import Component, Runtime
+from models.pocket_tts.constants import HostConstants
+from toolkit.component import Component, Runtime
+from toolkit.loops.rope import rotary_tables
 
 
 class Stream:

@@ -17,7 +17,7 @@ from models.pocket_tts.checkpoint import (
     locate_codec,
     sha256_of_weights,
 )
-from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import pocket_tts as wrappers
 from wrappers.pocket_tts_codec import CodecDecoder, CodecEncoder
 

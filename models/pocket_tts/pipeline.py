@@ -8,21 +8,21 @@ import numpy as np
 
 from models.pocket_tts.backbone import Backbone, Cache, Flow, Utterance, cache_too_small
 from models.pocket_tts.codec import Decoder
-from models.pocket_tts.host import HostConstants
+from models.pocket_tts.constants import HostConstants
 from models.pocket_tts.text import Prompt, Prompter
 from models.pocket_tts.voices import Voice, check_voice, open_voice
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import host_constants
-from toolkit.decoding.flow import Frame, LatentModel, StopRule, frames, gaussian_noise
+from toolkit.bundle.host_constants import host_constants
+from toolkit.component import Runtime
 from toolkit.errors import BundleError, ToolkitError
-from toolkit.runtimes.base import Runtime
+from toolkit.loops.flow import Frame, LatentModel, StopRule, frames, gaussian_noise
 
 Progress = Callable[[int, int], None]
 NEEDED = ("text_embedding", "voice_projection", "backbone", "flow", "codec_decoder")
 
 
 class Speech:
-    """One chunk of text being said: what `toolkit.decoding.flow` drives.
+    """One chunk of text being said: what `toolkit.loops.flow` drives.
 
     Args:
         utterance: the backbone behind voice and text.

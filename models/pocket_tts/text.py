@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import Field
 
-from toolkit.bundle.host import HostSchema
-from toolkit.decoding.chat_template import ChatTemplate
-from toolkit.decoding.detokenise import load_tokenizer
+from toolkit.bundle.host_constants import HostSchema
 from toolkit.errors import BundleError, ToolkitError
+from toolkit.text.chat_template import ChatTemplate
+from toolkit.text.detokenise import load_tokenizer
 
 _SENTENCE_ENDS = (".", "!", "...", "?")
 _CLAUSE_ENDS = (",", ";", ":")

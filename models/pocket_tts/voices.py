@@ -10,12 +10,12 @@ from safetensors.numpy import load_file
 
 from models.pocket_tts.backbone import Cache
 from models.pocket_tts.codec import encode
-from models.pocket_tts.host import HostConstants
+from models.pocket_tts.constants import HostConstants
 from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.audio.read import read_audio
 from toolkit.bundle.bundle import Bundle
+from toolkit.component import Runtime
 from toolkit.errors import ToolkitError
-from toolkit.runtimes.base import Runtime
 
 LEAST_S = 1.0  # of a recording: less holds a syllable or two
 SILENT = 1e-3  # a peak below -60 dB of full scale

@@ -11,9 +11,9 @@ from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
 
 from toolkit.errors import CheckpointError
-from toolkit.export.host import host_assets, numbers_of_option
-from toolkit.export.quiet import quiet
-from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.export.host_assets import host_assets, numbers_of_option
+from toolkit.quiet import quiet
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import qwen3_forced_aligner as wrappers
 from wrappers.qwen3 import QUERY_BLOCK
 

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
-from toolkit.bundle.host import HostSchema, host_arrays, host_constants
-from toolkit.decoding.alignment import language_from_name, monotonic, split_words
-from toolkit.decoding.rope import rotary_tables
-from toolkit.decoding.tokenise import Tokeniser
-from toolkit.decoding.transcript import Transcript, Word
+from toolkit.bundle.host_constants import HostSchema, host_arrays, host_constants
+from toolkit.component import Runtime
 from toolkit.errors import AudioError, BundleError, ToolkitError
-from toolkit.runtimes.base import Runtime
+from toolkit.loops.rope import rotary_tables
+from toolkit.text.forced_words import language_from_name, monotonic, split_words
+from toolkit.text.tokenise import Tokeniser
+from toolkit.transcript import Transcript, Word
 
 EncoderForm = Literal["split", "monolithic"]
 Progress = Callable[[int, int], None]

@@ -13,7 +13,7 @@ import torch  # noqa: F401
 import transformers  # noqa: F401
 
 import milrun.standin
-from toolkit.export.quiet import coremltools
+from toolkit.quiet import coremltools
 
 coremltools()
 _stack = ExitStack()

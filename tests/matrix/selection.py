@@ -7,10 +7,11 @@ COMPUTING = (
     "tests/milrun/test_executor.py",
     "tests/milrun/test_package.py",
     "tests/toolkit/audio",  # front ends against the references' extractors
-    "tests/toolkit/decoding",
+    "tests/toolkit/loops",
+    "tests/toolkit/text",
     "tests/toolkit/export",  # packages against eager wrappers
-    "tests/toolkit/parity/inside",  # packages op by op
-    "tests/toolkit/parity/measures",
+    "tests/parity/localise",  # packages op by op
+    "tests/parity/measures",
     "tests/toolkit/runtimes",
     "tests/wrappers",  # wrappers against the references' modules
 )
@@ -29,6 +30,6 @@ ASKING_THE_SYSTEM = (
     "tests/test_infer.py",
     "tests/test_infer_alignment.py",
     "tests/test_infer_synthesis.py",
-    "tests/toolkit/parity",
+    "tests/parity",
     "tests/toolkit/runtimes",
 )

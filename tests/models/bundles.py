@@ -1,8 +1,8 @@
 """Bundles for tests: of host files alone, whose components exist in name, and converted from tiny checkpoints."""
 
+from commands.conversion import ConvertRequest, convert, prepare
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import AssetEntry, CheckpointEntry, ComponentEntry, Manifest
-from toolkit.export.convert import ConvertRequest, convert, prepare
 
 
 def host_bundle(folder, model, plan, host=None):

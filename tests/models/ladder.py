@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit.parity.engine import run_ladder
-from toolkit.parity.subject import ClipStream, Subject
+from parity.ladder.engine import run_ladder
+from parity.ladder.subject import ClipStream, Subject
 from toolkit.runtimes.eager import EagerRuntime
 
 
@@ -25,7 +25,7 @@ def ladder_over(model, plan, bundle, checkpoint, clips, *, runtime=None, package
         options=options or {},
     )
     with pytest.MonkeyPatch.context() as patch:  # on a Mac too, Core ML has no package to load here
-        patch.setattr("toolkit.parity.engine.platform.system", lambda: "no Mac")
+        patch.setattr("parity.ladder.engine.platform.system", lambda: "no Mac")
         return run_ladder(subject, {})
 
 

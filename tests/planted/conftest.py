@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
+from commands.conversion import ConvertRequest, convert, prepare
 from models import find_model
+from parity.ladder.subject import Clip
 from toolkit.corpora.open import open_corpus
-from toolkit.export.convert import ConvertRequest, convert, prepare
-from toolkit.parity.subject import Clip
 
 OPTIONS = {
     "parakeet-tdt": {"audio_seconds": "4"},
@@ -19,7 +19,7 @@ OPTIONS = {
 @pytest.fixture(autouse=True)
 def no_device(monkeypatch):
     """Faults are planted in what runs anywhere; the stage device takes two machines."""
-    monkeypatch.setattr("toolkit.parity.engine.platform.system", lambda: "no Mac")
+    monkeypatch.setattr("parity.ladder.engine.platform.system", lambda: "no Mac")
 
 
 @pytest.fixture(scope="session")

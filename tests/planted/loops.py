@@ -8,8 +8,8 @@ from models.parakeet_tdt.pipeline import Pipeline as Parakeet
 from models.qwen3_forced_aligner.pipeline import Pipeline as Aligner
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched, with_host
-from toolkit.decoding import transducer
-from toolkit.decoding.transducer import PredictionState
+from toolkit.loops import transducer
+from toolkit.loops.transducer import PredictionState
 
 greedy, step, encode_window = cohere.greedy, StatefulDecoder._step, Parakeet._encode_window
 prompt, start = Aligner.prompt, transducer._Network.start

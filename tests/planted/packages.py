@@ -7,11 +7,11 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 import milrun
+from commands.conversion import ConvertRequest, convert, prepare
 from models import find_model
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, Op, copied, damaged_package, sealed
 from toolkit.export.checkpoint import resolve_checkpoint
-from toolkit.export.convert import ConvertRequest, convert, prepare
 
 
 def scaled(type, scope, factor):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.toolkit.parity.inside.damage import Damage
+from tests.parity.localise.damage import Damage
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.bundle.checksums import sha256_of_path
 

@@ -10,16 +10,16 @@ import pytest
 import compare
 import milrun
 from models import find_model
-from tests.commands import command_runner
+from parity.ladder.engine import open_subject, run_ladder
+from parity.ladder.ladder import QUESTIONS, Status
+from parity.ladder.packages import record_calls
+from parity.localise.layers import FP16_BOUNDS, localise
+from tests.command_runner import command_runner
 from tests.planted.conftest import OPTIONS
 from tests.planted.packages import int8_head, with_stale_joint
 from tests.planted.planting import Site
 from tests.planted.table import BELOW_THE_GATES, FAULTS, table
 from toolkit.errors import BundleError
-from toolkit.parity.engine import open_subject, run_ladder
-from toolkit.parity.inside.layers import FP16_BOUNDS, localise
-from toolkit.parity.ladder import QUESTIONS, Status
-from toolkit.parity.packages import record_calls
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging-accuracy.md"
 
@@ -131,7 +131,7 @@ def test_a_stale_package_is_refused_before_anything_runs(run, site, monkeypatch)
     def never(*arguments, **settings):
         raise AssertionError("something ran")
 
-    monkeypatch.setattr("toolkit.parity.engine.open_subject", never)
+    monkeypatch.setattr("parity.ladder.engine.open_subject", never)
     folder = with_stale_joint(site("parakeet-tdt"))
     code, out, err = run("--bundle", folder, "--num-files", 1)
     assert (code, out, err.count("\n")) == (BundleError.exit_code, "", 1)

@@ -7,8 +7,8 @@ from models.qwen3_forced_aligner.pipeline import Marks
 from models.qwen3_forced_aligner.pipeline import Pipeline as Aligner
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched, with_host
-from toolkit.decoding import seq2seq, timestamps
-from toolkit.decoding.detokenise import Detokeniser
+from toolkit.loops import seq2seq, timestamps
+from toolkit.text.detokenise import Detokeniser
 
 text, timed = Detokeniser.text, Aligner.timed
 

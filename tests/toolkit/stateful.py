@@ -5,8 +5,8 @@ import torch
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Manifest, PackageEntry
-from toolkit.export.component import export_component
-from toolkit.export.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.export.package import export_component
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 
 LAYERS, HEADS, SLOTS, WIDTH = 2, 2, 8, 4
 PREFILL = 3  # tokens

@@ -8,7 +8,7 @@ import torch
 
 from tests.gates import FLOAT32_SUMS
 from tests.models.pocket_tts.tiny import CONFIGS, tiny_model, tiny_voice
-from toolkit.decoding.rope import rotary_tables
+from toolkit.loops.rope import rotary_tables
 from wrappers.pocket_tts import (
     ExternalStep,
     FlowStep,

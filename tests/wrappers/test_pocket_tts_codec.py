@@ -8,12 +8,12 @@ import torch
 from transformers import PocketTTSAudioTokenizerConfig, PocketTTSAudioTokenizerModel
 
 from tests.gates import FLOAT32_SUMS
+from parity.measures.arrays import compare_arrays
 from tests.packages import assert_every_input_acts
-from toolkit.decoding.rope import rotary_tables
-from toolkit.export.component import export_component
-from toolkit.export.spec import ComponentSpec, FunctionSpec, Tensor
-from toolkit.parity.measures.metrics import compare_arrays
+from toolkit.export.package import export_component
+from toolkit.loops.rope import rotary_tables
 from toolkit.runtimes.portable import PortableRuntime
+from toolkit.spec import ComponentSpec, FunctionSpec, Tensor
 from wrappers.pocket_tts_codec import CodecDecoder, CodecEncoder
 
 FRAMES = 36  # 144 positions and more, 576 where the window is the published one

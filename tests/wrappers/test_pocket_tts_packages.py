@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from models.pocket_tts import export
+from parity.measures.arrays import compare_arrays
 from tests.models.pocket_tts.tiny import save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act
-from toolkit.decoding.rope import rotary_tables
-from toolkit.export.component import export_component
-from toolkit.parity.measures.metrics import compare_arrays
+from toolkit.export.package import export_component
+from toolkit.loops.rope import rotary_tables
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
 

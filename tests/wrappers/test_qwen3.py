@@ -9,8 +9,8 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 import milrun
 from tests.gates import FLOAT32_SUMS
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS, tiny_model
-from toolkit.decoding.rope import rotary_tables
-from toolkit.export.quiet import quiet
+from toolkit.loops.rope import rotary_tables
+from toolkit.quiet import quiet
 from wrappers import qwen3
 from wrappers.qwen3 import CausalAttention, Decoder, RMSNorm
 

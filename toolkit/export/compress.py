@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.bundle.manifest import Compression
 from toolkit.errors import ToolkitError
-from toolkit.export.quiet import coremltools, quiet
+from toolkit.quiet import coremltools, quiet
 
 # Weights of fewer elements (biases, norms, small convolutions) stay as they are: nothing is won by them.
 SMALLEST_ELEMENTS = 2048

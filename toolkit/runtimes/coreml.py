@@ -10,9 +10,9 @@ import numpy as np
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import FunctionEntry, TensorEntry
+from toolkit.component import Component, Runtime, TensorInfo
 from toolkit.errors import RuntimeFault, UnsupportedError
-from toolkit.export.quiet import coremltools
-from toolkit.runtimes.base import Component, Runtime, TensorInfo
+from toolkit.quiet import coremltools
 
 ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 

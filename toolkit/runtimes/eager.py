@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from toolkit.export.spec import ComponentSpec, ExportPlan, Tensor
-from toolkit.runtimes.base import Component, Runtime, TensorInfo
+from toolkit.component import Component, Runtime, TensorInfo
+from toolkit.spec import ComponentSpec, ExportPlan, Tensor
 
 
 class EagerRuntime(Runtime):

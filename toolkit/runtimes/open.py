@@ -5,9 +5,9 @@ from importlib.util import find_spec
 from typing import Literal
 
 from toolkit.bundle.bundle import Bundle
+from toolkit.component import Runtime
 from toolkit.errors import UnsupportedError
 from toolkit.model import ModelInfo
-from toolkit.runtimes.base import Runtime
 
 RuntimeName = Literal["coreml", "portable", "eager"]
 RuntimeChoice = Literal["auto", "coreml", "portable", "eager"]

@@ -8,8 +8,8 @@ import numpy as np
 import milrun
 from milrun.program import TensorType
 from milrun.state import State
+from toolkit.component import Component, Runtime, TensorInfo
 from toolkit.errors import BundleError, RuntimeFault, UnsupportedError
-from toolkit.runtimes.base import Component, Runtime, TensorInfo
 
 
 class PortableRuntime(Runtime):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from toolkit.runtimes.base import Component, Runtime, State
+from toolkit.component import Component, Runtime, State
 
 # One call of a published decoder takes up to 100 MB with its caches, and a call keeps its states twice.
 BYTES_KEPT = 1 << 29

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
-from models.cohere_transcribe import MODEL, comparison, export
-from models.cohere_transcribe.kept_texts import ClipTexts, KeptTexts
+from models.cohere_transcribe import MODEL, export
+from models.cohere_transcribe.parity import comparison
+from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Pipeline
 from tests.machine import stages_not_run
+from parity.ladder.engine import open_subject, run_ladder
+from parity.ladder.ladder import Status
+from parity.ladder.subject import Clip
 from tests.models.audio import RATE, clip
 from tests.models.bundles import host_bundle
 from tests.models.cohere_transcribe.host import FORMS, PROMPT, planned, save_with_end, stock
@@ -16,9 +20,6 @@ from toolkit.bundle.manifest import PackageEntry
 from toolkit.corpora.open import open_corpus
 from toolkit.errors import BundleError, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint
-from toolkit.parity.engine import open_subject, run_ladder
-from toolkit.parity.ladder import Status
-from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
 from wrappers import cohere_transcribe as wrappers
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import typer
 
+from commands.conversion import ConvertRequest, convert, prepare
 from models.cohere_transcribe import MODEL, export
 from models.cohere_transcribe.pipeline import Pipeline
 from tests.models.audio import clip
@@ -17,8 +18,7 @@ from tests.models.cohere_transcribe.tiny import save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
 from toolkit.errors import ToolkitError
 from toolkit.export.checkpoint import plan_of_bundle
-from toolkit.export.component import export_component
-from toolkit.export.convert import ConvertRequest, convert, prepare
+from toolkit.export.package import export_component
 from toolkit.runtimes.portable import PortableRuntime
 
 HEARING = ["encoder", "cross_kv"]

@@ -21,9 +21,9 @@ from tests.models.cohere_transcribe.host import (
     save_with_end,
     stock,
 )
+from toolkit.component import Component
 from toolkit.corpora.open import open_corpus
 from toolkit.errors import AudioError, BundleError, CheckpointError, RuntimeFault, ToolkitError
-from toolkit.runtimes.base import Component
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
 

@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 
 from models.cohere_transcribe import MODEL
-from models.cohere_transcribe.reference import STEPS_EXERCISED, Reference, decision_logits, decoder_forms, exercise
+from models.cohere_transcribe.parity.reference import (
+    STEPS_EXERCISED,
+    Reference,
+    decision_logits,
+    decoder_forms,
+    exercise,
+)
+from parity.ladder.subject import Clip
 from tests.models.audio import clip
 from tests.models.bundles import host_bundle
 from tests.models.cohere_transcribe.host import CACHE, FORMS, PROMPT, planned, stock
 from tests.models.cohere_transcribe.tiny import CONFIGS
-from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
 

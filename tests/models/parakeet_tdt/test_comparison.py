@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from models.parakeet_tdt import MODEL, export
+from parity.ladder.ladder import Status
+from parity.ladder.subject import Clip
 from tests.models.ladder import damaged_packages, exchanged, ladder_over, rows
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, DEMO, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
-from toolkit.parity.ladder import Status
-from toolkit.parity.subject import Clip
 from wrappers import parakeet_tdt as wrappers
 
 COMPONENTS = ("encoder", "prediction", "joint", "joint_decision", "decoder_step")

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from models.parakeet_tdt.export import plan
+from models.parakeet_tdt.parity.reference import Reference
 from models.parakeet_tdt.pipeline import Pipeline
-from models.parakeet_tdt.reference import Reference
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import DEMO
 from toolkit.runtimes.eager import EagerRuntime

@@ -4,13 +4,13 @@ import torch
 
 from models.parakeet_tdt import MODEL
 from models.parakeet_tdt.export import plan
-from models.parakeet_tdt.reference import Reference, _words, decision_logits, exercise
+from models.parakeet_tdt.parity.reference import Reference, _words, decision_logits, exercise
 from tests.gates import CONFIDENCE, assert_within
+from parity.ladder.subject import Clip
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus
 from toolkit.export.checkpoint import resolve_checkpoint
-from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
 

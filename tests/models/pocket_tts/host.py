@@ -13,8 +13,8 @@ from transformers import (
 )
 
 from models.pocket_tts import MODEL, export
+from models.pocket_tts.parity.reference import Reference
 from models.pocket_tts.pipeline import Pipeline
-from models.pocket_tts.reference import Reference
 from tests.models.bundles import host_bundle
 from tests.models.pocket_tts.tiny import save_tiny_checkpoint, set_end_of_speech
 from toolkit.runtimes.eager import EagerRuntime

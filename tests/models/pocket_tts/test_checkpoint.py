@@ -11,11 +11,11 @@ from transformers import PocketTTSAudioTokenizerConfig, PocketTTSAudioTokenizerM
 
 import compare
 import convert
+from commands.conversion import ConvertRequest, prepare
 from models.pocket_tts import MODEL, export
-from tests.commands import command_runner
+from tests.command_runner import command_runner
 from tests.models.bundles import bundle_without_packages
 from tests.models.pocket_tts.tiny import CODEC, tiny_codec
-from toolkit.export.convert import ConvertRequest, prepare
 
 DEFAULTS = {option.name: option.default for option in MODEL.options["convert"]}
 SLOTS = 96

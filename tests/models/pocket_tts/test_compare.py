@@ -14,16 +14,16 @@ import torch
 from models.pocket_tts import MODEL, backbone, codec, export, pipeline, text, voices
 from models.pocket_tts.backbone import Backbone, Cache, Flow, StatefulUtterance, Utterance
 from models.pocket_tts.codec import Decoder
-from models.pocket_tts.comparison import Comparison
+from models.pocket_tts.parity.comparison import Comparison
 from models.pocket_tts.pipeline import Pipeline
 from models.pocket_tts.text import Prompter
+from parity.ladder.ladder import Status
+from parity.ladder.subject import Clip
 from tests.models.audio import RATE, clip
 from tests.models.bundles import host_bundle
 from tests.models.ladder import ladder_over, rows
 from toolkit.errors import ToolkitError
 from toolkit.export.checkpoint import Checkpoint
-from toolkit.parity.ladder import Status
-from toolkit.parity.subject import Clip
 from wrappers import pocket_tts as wrappers
 from wrappers import pocket_tts_codec as codec_wrappers
 

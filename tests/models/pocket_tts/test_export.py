@@ -10,14 +10,14 @@ import typer
 from transformers import AutoTokenizer
 
 import convert
+from commands.conversion import ConvertRequest, prepare
 from models.pocket_tts import MODEL, export
-from models.pocket_tts.host import HostConstants
-from tests.commands import command_runner
+from models.pocket_tts.constants import HostConstants
+from tests.command_runner import command_runner
 from tests.models.bundles import bundle_without_packages
 from tests.models.pocket_tts.tiny import CONFIGS, VOICES, save_tiny_checkpoint
 from toolkit.bundle.bundle import rebuild_step
 from toolkit.errors import CheckpointError
-from toolkit.export.convert import ConvertRequest, prepare
 
 DEFAULTS = {option.name: option.default for option in MODEL.options["convert"]}
 SLOTS = 96
@@ -183,7 +183,7 @@ def test_the_step_that_rebuilds_a_bundle_gives_its_options(small, tmp_path, monk
         requests.append(request)
         raise CheckpointError("asked", "Stop.")
 
-    monkeypatch.setattr("toolkit.export.convert.prepare", asked)
+    monkeypatch.setattr("commands.conversion.prepare", asked)
     command_runner(convert, monkeypatch, capsys)(*shlex.split(line))
     (again,) = requests
     assert (again.checkpoint, again.output, again.target, again.force) == (

@@ -12,7 +12,7 @@ import compare
 import convert
 import infer
 from models.pocket_tts import MODEL, export
-from tests.commands import command_runner
+from tests.command_runner import command_runner
 from tests.models.audio import RATE, clip
 from tests.models.pocket_tts.conftest import BUNDLE_OPTIONS
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions

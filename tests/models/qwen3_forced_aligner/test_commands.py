@@ -8,7 +8,7 @@ import soundfile
 import compare
 import convert
 import infer
-from tests.commands import command_runner
+from tests.command_runner import command_runner
 from tests.machine import verdict_of_a_pass
 from tests.models.qwen3_forced_aligner.conftest import BUNDLE_OPTIONS
 from tests.models.qwen3_forced_aligner.host import RATE, clip, stock

@@ -9,16 +9,16 @@ import torch
 from models.qwen3_forced_aligner import MODEL, export, pipeline
 from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
 from tests.machine import stages_not_run
+from parity.ladder.engine import open_subject, run_ladder
+from parity.ladder.ladder import Status
+from parity.ladder.subject import Clip
 from tests.models.ladder import damaged_packages, exchanged, ladder_over, rows
 from tests.models.qwen3_forced_aligner.host import RATE, clip, host_bundle, planned, sentence
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS
 from toolkit.corpora.open import open_corpus
-from toolkit.decoding import alignment
 from toolkit.export.checkpoint import Checkpoint
-from toolkit.parity.engine import open_subject, run_ladder
-from toolkit.parity.ladder import Status
-from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
+from toolkit.text import forced_words as alignment
 from wrappers import qwen3
 from wrappers import qwen3_forced_aligner as wrappers
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import typer
 
+from commands.conversion import ConvertRequest, convert, prepare
 from models.qwen3_forced_aligner import MODEL
+from models.qwen3_forced_aligner.parity.reference import Reference
 from models.qwen3_forced_aligner.pipeline import Pipeline
-from models.qwen3_forced_aligner.reference import Reference
 from tests.models.qwen3_forced_aligner.host import OPTIONS, clip, opened, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import TEMPLATE, save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
 from toolkit.errors import CheckpointError
 from toolkit.export.checkpoint import plan_of_bundle
-from toolkit.export.component import export_component
-from toolkit.export.convert import ConvertRequest, convert, prepare
+from toolkit.export.package import export_component
 from toolkit.runtimes.portable import PortableRuntime
 
 SPLIT = ["audio_conv", "audio_transformer"]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from models.qwen3_forced_aligner.reference import Reference, decision_logits, encoder_forms, exercise
+from models.qwen3_forced_aligner.parity.reference import Reference, decision_logits, encoder_forms, exercise
+from parity.ladder.subject import Clip
 from tests.models.qwen3_forced_aligner.host import TEXT, clip, host_bundle, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS
-from toolkit.parity.subject import Clip
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
 

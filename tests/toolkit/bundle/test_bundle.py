@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 
+from commands.conversion import ConvertRequest, convert, prepare
+from commands.describe import describe_bundle
 from models.parakeet_tdt import MODEL
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.bundle.bundle import MANIFEST, open_bundle
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.bundle.describe import describe_bundle
 from toolkit.errors import BundleError
-from toolkit.export.convert import ConvertRequest, convert, prepare
 
 
 @pytest.fixture(scope="module")

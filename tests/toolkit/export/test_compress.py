@@ -9,9 +9,9 @@ import torch
 import milrun
 from toolkit.bundle.inspect import inspect_package
 from toolkit.errors import ToolkitError
-from toolkit.export.component import export_component
 from toolkit.export.compress import group_channels, refuse_compression
-from toolkit.export.spec import COMPRESSED_GATES, FP16_GATE, FP32_GATE, ComponentSpec, FunctionSpec, Tensor
+from toolkit.export.package import export_component
+from toolkit.spec import COMPRESSED_GATES, FP16_GATE, FP32_GATE, ComponentSpec, FunctionSpec, Tensor
 
 WIDTH, CLASSES = 64, 70  # 16 does not divide the classes
 

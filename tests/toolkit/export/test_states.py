@@ -8,7 +8,7 @@ import milrun
 from milrun.package import open_package
 from tests.toolkit.stateful import CachedAttention, plan
 from toolkit.errors import RuntimeFault, ToolkitError
-from toolkit.export.component import export_component
+from toolkit.export.package import export_component
 
 DECODER = plan().component("decoder")
 

@@ -1,0 +1,281 @@
+"""The conversion: plan, convert what is not there yet, measure every package on real audio, publish the bundle."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from parity.ladder.packages import measure_bundle
+from toolkit.bundle.bundle import MANIFEST, Bundle, open_bundle, read_manifest
+from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
+from toolkit.bundle.inspect import found_precision
+from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Compression, Manifest, PackageEntry, Precision
+from toolkit.bundle.writer import Staging
+from toolkit.errors import BundleError, Interrupted, OutputError, ToolkitError
+from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
+from toolkit.export.compress import refuse_compression
+from toolkit.export.package import export_component, refuse_states
+from toolkit.model import ModelInfo
+from toolkit.spec import ComponentSpec, ExportPlan
+
+BUILD_FOLDER = Path("build")
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What `convert MODEL` was asked for; `options` are the model's own."""
+
+    model: ModelInfo
+    checkpoint: str | None = None
+    revision: str | None = None
+    output: Path | None = None
+    only: tuple[str, ...] = ()
+    precision: Precision = "fp16"
+    compression: Compression = "none"
+    target: str = "iOS18"
+    force: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with its checkpoint found and its plan made; nothing written yet."""
+
+    request: ConvertRequest
+    checkpoint: Checkpoint
+    entry: CheckpointEntry
+    plan: ExportPlan
+    output: Path
+
+    @property
+    def components(self) -> tuple[ComponentSpec, ...]:
+        """The components that `--only` leaves, all of them without it."""
+        only = self.request.only
+        return tuple(c for c in self.plan.components if not only or c.name in only)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A published bundle, and which of its components were converted anew or kept."""
+
+    bundle: Bundle
+    converted: tuple[str, ...]
+    kept: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output of every package is within its gate."""
+        return all(p.passed for c in self.bundle.manifest.components for p in c.parity)
+
+
+# Told (what is being done, steps done, steps in all).
+OnStep = Callable[[str, int, int], None]
+
+
+def default_output(model: ModelInfo, checkpoint: str | None) -> Path:
+    """`build/<model>/<checkpoint's last name>`."""
+    return BUILD_FOLDER / model.id / Path(checkpoint or model.default_checkpoint).name
+
+
+def prepare(request: ConvertRequest) -> Prepared:
+    """Find the checkpoint and make the plan.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        ToolkitError: `--only` names a component that the model does not have, or a component keeps states that the
+            target does not have, or the target cannot read the compression.
+    """
+    refuse_compression(request.compression, request.target)
+    checkpoint = resolve_checkpoint(request.model, request.checkpoint, request.revision)
+    options = {o.name: o.default for o in request.model.options.get("convert", ())} | request.options
+    plan = request.model.module("export").plan(checkpoint.folder, options)
+    names = [c.name for c in plan.components]
+    if unknown := set(request.only) - set(names):
+        raise ToolkitError(f"no component {', '.join(sorted(unknown))}", f"There are: {', '.join(names)}.")
+    output = request.output or default_output(request.model, request.checkpoint)
+    prepared = Prepared(request, checkpoint, checkpoint.entry(), plan, output)
+    for component in prepared.components:
+        refuse_states(component, request.target)
+    return prepared
+
+
+def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -> Converted:
+    """Convert, measure, publish.
+
+    A failed gate does not stop the bundle from being published: it is whole, its manifest says which output failed,
+    and `Converted.passed` is false.
+
+    Raises:
+        OutputError: the bundle cannot be written.
+        RuntimeFault: a package breaks its own description.
+    """
+    _refuse_to_drop(prepared)
+    staging = Staging(prepared.output)
+    try:
+        return _convert(prepared, staging, on_step)
+    except KeyboardInterrupt as error:
+        if not staging.abandon():
+            raise
+        kept = f"interrupted; finished components are kept in {staging.path}"
+        raise Interrupted(kept, "Run the same command to go on.") from error
+    finally:
+        if staging.path.exists():
+            staging.abandon()
+
+
+def _refuse_to_drop(prepared: Prepared) -> None:
+    """`--only` must not cost a bundle its other components because they were made with other settings."""
+    if not prepared.request.only or not (prepared.output / MANIFEST).is_file():
+        return
+    recorded = {c.name: c.fingerprint for c in read_manifest(prepared.output).components}
+    wanted = {c.name for c in prepared.components}
+    others = [c for c in prepared.plan.components if c.name in recorded and c.name not in wanted]
+    dropped = [c.name for c in others if recorded[c.name] != fingerprint(prepared, c)]
+    if dropped:
+        raise OutputError(
+            f"{prepared.output} holds {', '.join(dropped)} made with other settings, which --only would drop",
+            "Leave --only out to convert all of it, or give --output another folder.",
+        )
+
+
+def ensure_demo_bundle(model: ModelInfo, on_step: OnStep = lambda what, done, of: None) -> Path:
+    """The demo bundle, converted first where it is missing or no longer fits the code.
+
+    Raises:
+        BundleError: a package of it is out of its gate.
+    """
+    request = ConvertRequest(model, checkpoint="demo")
+    output = default_output(model, "demo")
+    try:
+        if _is_default(open_bundle(output).manifest, model):
+            return output
+    except BundleError:
+        pass  # missing or stale: made anew below
+    if not convert(prepare(request), on_step).passed:
+        raise BundleError(f"the demo bundle {output} is out of its gates", f"See `convert inspect {output}`.")
+    return output
+
+
+def _is_default(manifest: Manifest, model: ModelInfo) -> bool:
+    """Whether a bundle is what `convert MODEL --checkpoint demo` writes, whole and within its gates."""
+    default = ConvertRequest(model)
+    return (
+        {c.name for c in manifest.components} == set(model.components)
+        and all(c.precision == default.precision and c.compression == "none" for c in manifest.components)
+        and all(p.passed for c in manifest.components for p in c.parity)
+        and manifest.target == default.target
+        and manifest.options == {o.name: o.default for o in model.options.get("convert", ())}
+        and manifest.checkpoint.sha256 == resolve_checkpoint(model, "demo").entry().sha256
+    )
+
+
+def _convert(prepared: Prepared, staging: Staging, on_step: OnStep) -> Converted:
+    if prepared.request.force:
+        staging.discard_all()
+    wanted = {c.name for c in prepared.components}
+    steps = sum(len(c.functions) for c in prepared.components) + 1
+    done, entries, converted = 0, [], []
+    for spec in prepared.plan.components:
+        previous = None if prepared.request.force and spec.name in wanted else staging.finished(spec.name)
+        if previous is not None and previous.fingerprint == fingerprint(prepared, spec):
+            entries.append(previous)
+            done += len(spec.functions) if spec.name in wanted else 0
+        elif spec.name in wanted:
+            on_step(spec.name, done, steps)
+            entries.append(_convert_component(prepared, spec, staging))
+            done += len(spec.functions)
+            converted.append(spec.name)
+    on_step("parity on real audio", done, steps)
+    manifest = _measured(prepared, _manifest(prepared, entries, staging), staging)
+    staging.publish(manifest)
+    on_step("done", steps, steps)
+    kept = tuple(e.name for e in entries if e.name not in converted)
+    return Converted(Bundle(prepared.output, manifest), tuple(converted), kept)
+
+
+def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging) -> ComponentEntry:
+    request = prepared.request
+    with staging.component_folder(spec.name) as folder:
+        files = export_component(spec, folder, request.precision, request.target, compression=request.compression)
+        packages = tuple(
+            PackageEntry(
+                file=file,
+                sha256=sha256_of_path(folder / file),
+                size_bytes=sum(f.stat().st_size for f in (folder / file).rglob("*") if f.is_file()),
+                functions=dict(functions),
+            )
+            for file, functions in files.items()
+        )
+        for file in files:
+            _check_label(folder / file, request.precision)
+    entry = ComponentEntry(
+        name=spec.name,
+        packages=packages,
+        fingerprint=fingerprint(prepared, spec),
+        sources_sha256=sources_sha256(request.model.id),
+        precision=request.precision,
+        compression=request.compression,
+        functions=tuple(f.entry() for f in spec.functions),
+    )
+    staging.add(entry)
+    return entry
+
+
+def _check_label(package: Path, precision: Precision) -> None:
+    found = found_precision(package)
+    if found != precision:
+        raise OutputError(f"{package.name} was to be {precision} and is {found}", "Please report it.")
+
+
+def fingerprint(prepared: Prepared, spec: ComponentSpec) -> str:
+    """sha256 over everything that decides what a component's package computes."""
+    request = prepared.request
+    return sha256_of_json(
+        {
+            "component": spec.name,
+            "functions": [f.entry().model_dump(mode="json") for f in spec.functions],
+            "fp32_ops": spec.fp32_ops,
+            "precision": request.precision,
+            "compression": request.compression,
+            "target": request.target,
+            "options": prepared.plan.options,
+            "weights": prepared.entry.sha256,
+            "sources": sources_sha256(request.model.id),
+            "versions": tool_versions(),
+        }
+    )
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions that the packages depend on."""
+    packages = ("torch", "transformers", "coremltools", "speech-coreml")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def _manifest(prepared: Prepared, entries: list[ComponentEntry], staging: Staging) -> Manifest:
+    return Manifest(
+        schema_version=1,
+        model=prepared.request.model.id,
+        task=prepared.request.model.task,
+        checkpoint=prepared.entry,
+        target=prepared.request.target,
+        options=prepared.plan.options,
+        components=tuple(entries),
+        assets=staging.add_assets(prepared.plan.assets),
+        host=prepared.plan.host,
+        versions=tool_versions(),
+    )
+
+
+def _measured(prepared: Prepared, manifest: Manifest, staging: Staging) -> Manifest:
+    """The manifest with the parity of every component that has none yet."""
+    unmeasured = {c.name for c in manifest.components if not c.parity}
+    if not unmeasured:
+        return manifest
+    rows = measure_bundle(prepared.request.model, Bundle(staging.path, manifest), prepared.plan, unmeasured)
+    components = tuple(
+        c.model_copy(update={"parity": tuple(rows[c.name])}) if c.name in rows else c for c in manifest.components
+    )
+    return manifest.model_copy(update={"components": components})

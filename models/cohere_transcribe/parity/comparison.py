@@ -1,0 +1,306 @@
+"""The ladder of Cohere Transcribe: runs reference and port, and fills the rungs of `rungs.py`."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm, StatefulDecoder
+from models.cohere_transcribe.parity import rungs
+from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
+from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun, decoder_forms
+from models.cohere_transcribe.pipeline import Heard, Pipeline
+from parity.ladder.exhibits import SECONDS, Axis, Spectrograms, error_over
+from parity.ladder.ladder import Counted, Ladder, Row, SkipStage, Status
+from parity.ladder.packages import CLIPS_EXERCISED
+from parity.ladder.subject import Clip, Subject
+from parity.measures.flips import Flips
+from parity.measures.margins import Margins, judge_margins
+from parity.measures.results import HostResults
+from parity.measures.words import (
+    NORMALISER,
+    ErrorRate,
+    character_error_percent,
+    error_rates,
+    word_error_percent,
+)
+from toolkit.bundle.bundle import rebuild_step
+from toolkit.component import Runtime
+from toolkit.errors import BundleError
+from toolkit.transcript import Transcript, join_segments
+
+
+@dataclass
+class _Form:
+    """What one form of the decoder did over all clips."""
+
+    pipeline: Pipeline
+    forced: Flips = field(default_factory=Flips)
+    free: Flips = field(default_factory=Flips)
+    tokens: Margins = field(default_factory=Margins)
+    end: Margins = field(default_factory=Margins)
+
+
+class _Played:
+    """A decoder that says what the reference said, whatever it is given."""
+
+    def __init__(self, logits: np.ndarray) -> None:
+        self._logits, self._next = logits, 0
+
+    @property
+    def room(self) -> int:
+        """How many more rows there are."""
+        return len(self._logits) - self._next
+
+    def prefill(self, ids: np.ndarray) -> np.ndarray:
+        """The first row."""
+        return self.step(int(ids[-1]))
+
+    def step(self, token: int) -> np.ndarray:
+        """The next row."""
+        self._next += 1
+        row: np.ndarray = self._logits[self._next - 1]
+        return row
+
+
+class Comparison:
+    """Runs all clips through reference and port and fills the ladder.
+
+    Args:
+        subject: bundle, runtimes and clips; its options `decoder` and `language` choose the form, and the language of
+            clips that do not say theirs.
+        ladder: to fill.
+        reference: of the same checkpoint.
+    """
+
+    def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
+        self._subject, self._ladder, self._reference = subject, ladder, reference
+        chosen = subject.options.get("decoder", "all")
+        held = [form for form, name in COMPONENTS.items() if name in subject.precision]
+        forms = [form for form in held if chosen in ("all", form)]
+        if not forms:
+            lacking = "decoder" if chosen == "all" else f"{chosen} decoder"
+            bundle = subject.bundle
+            raise BundleError(f"{bundle.path} holds no {lacking}", rebuild_step(bundle.manifest, bundle.path))
+        self._forms = {form: _Form(self._pipeline(subject.runtime, form)) for form in forms}
+        self._first = self._forms[forms[0]].pipeline
+        self._wrapped = {form: self._pipeline(subject.eager, form) for form in decoder_forms(subject.plan)}
+        only = str(subject.options.get("language", "all"))
+        self._only = only if only == "all" else self._first.language_code(only)
+        self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
+        self._resumed, self._faulty = 0, False
+        self._results, self._dither_due = HostResults(), True
+        self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
+
+    def run(self) -> None:
+        """All clips, then what is counted over all of them."""
+        for clip in self._subject.clips:
+            language = clip.language or (self._only if self._only != "all" else "en")
+            if self._only not in ("all", language):
+                continue
+            if language in self._first.host.prompts:
+                self._clip(clip, language)
+            else:
+                self._skip("decode", clip.id, f"the checkpoint has no language '{language}'")
+        for name, form in self._forms.items():
+            if form.forced.decisions:
+                self._ladder.judge(rungs.FORCED, form.forced.counted(), form=name)
+                self._ladder.judge(rungs.FREE, form.free.counted(), form=name)
+                judge_margins(self._ladder, rungs.TOKEN_MARGINS, form.tokens, form=name)
+                judge_margins(self._ladder, rungs.END_MARGINS, form.end, form=name)
+        for stage in ("features", "wrappers", "decode") if self._resumed else ():
+            self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
+        self._results.judge(self._ladder, rungs.SAME_TOKENS, rungs.CONFIDENCE)
+        with self._ladder.attempt("task", "error rates"):
+            self._finish_task()
+
+    def _pipeline(self, runtime: Runtime, form: DecoderForm) -> Pipeline:
+        bundle = self._subject.bundle
+        if runtime is self._subject.eager:
+            bundle = bundle.with_components(c.name for c in self._subject.plan.components)
+        return Pipeline(bundle, runtime, decoder=form, dither=False)
+
+    def _clip(self, clip: Clip, language: str) -> None:
+        if (kept := self._kept.get(clip.id)) and set(self._forms) <= set(kept.ours):
+            self._resumed += 1
+            self._count(kept)
+            return
+        for form in self._forms.values():
+            form.pipeline.language = language
+        self._faulty = False
+        texts = ClipTexts(clip.id, language, clip.text, *self._texts(clip, language))
+        if not self._faulty:  # else a resumed run would not show the fault
+            self._kept.add(texts)
+        self._count(texts)
+
+    def _texts(self, clip: Clip, language: str) -> tuple[str, dict[str, str]]:
+        """One clip through the stages features, wrappers and decode; the reference's text, and ours by form."""
+        cuts, pieces_at_most_s = self._first.cuts(clip.audio), self._first.longest_s
+        features = [self._first.features(clip.audio[cut]) for cut in cuts]  # refuses audio too short for either side
+        run = self._reference.run(clip.audio, language)
+        own_cuts = len(cuts) > 1 and pieces_at_most_s < self._first.host.longest_s
+        if not own_cuts:
+            self._ladder.compare(rungs.PIECES, np.array([len(run.pieces)]), np.array([len(cuts)]))
+        if own_cuts or len(run.pieces) != len(cuts):
+            note = f"in {len(cuts)} pieces of {pieces_at_most_s:g} s at most, {len(run.pieces)} of the reference"
+            self._skip("decode", clip.id, note)
+            return run.text, {name: self._text(name, form, clip) for name, form in self._forms.items()}
+        for (mel, length), piece in zip(features, run.pieces, strict=True):
+            self._ladder.compare(rungs.MEL, piece.mel[: piece.length], mel[:length])
+            self._ladder.compare(rungs.LENGTH, np.array([piece.length]), np.array([length]))
+            hop_s = self._first.host.mel.hop_length / self._first.sample_rate
+            mels = Spectrograms.of(piece.mel[: piece.length].T, mel[:length].T, SECONDS, hop_s)
+            self._ladder.exhibit("features", "mel", mels, clip.id)
+            with self._ladder.attempt("wrappers", clip.id):
+                self._wrappers(piece)
+        if self._dither_due:
+            self._dithered(clip.audio, cuts[0])
+        said = Transcript(run.text, 0.0, (), self._reference.tokens(run.pieces))
+        self._results.add(clip.id, said, self._retold(run, language))
+        ours: dict[str, str] = {}
+        for name, form in self._forms.items():
+            texts = []
+            with self._ladder.attempt("decode", f"{clip.id}, {name}"):
+                for index, ((mel, length), piece) in enumerate(zip(features, run.pieces, strict=True)):
+                    texts.append(self._decode(name, form, f"{clip.id}, piece {index}", (mel, length), piece))
+            self._faulty |= len(texts) < len(run.pieces)
+            ours[name] = join_segments(texts, language)
+        return run.text, ours
+
+    def _dithered(self, audio: np.ndarray, first: slice) -> None:
+        """The one row with the noise that `infer` adds; everything else is compared without."""
+        self._dither_due = False
+        bundle, form = self._subject.bundle, self._first.decoder_form
+        mel, length = Pipeline(bundle, self._subject.runtime, decoder=form).features(audio[first])
+        self._ladder.compare(rungs.DITHERED, self._reference.dithered_mel(audio), mel[:length])
+
+    def _retold(self, run: ReferenceRun, language: str) -> Transcript:
+        """The host's loop and text on the reference's own logits."""
+        decoded = [self._first.decode_with(_Played(self._shown(piece.logits))) for piece in run.pieces]
+        texts = [self._first.segment(piece, slice(0, 0)).text for piece in decoded]
+        tokens = tuple(token for piece in decoded for token in self._first.tokens(piece))
+        return Transcript(join_segments(texts, language), 0.0, (), tokens)
+
+    def _text(self, name: DecoderForm, form: _Form, clip: Clip) -> str:
+        """What the port says of a clip that the reference cuts elsewhere."""
+        with self._ladder.attempt("decode", f"{clip.id}, {name}"):
+            return form.pipeline.transcribe(clip.audio).text
+        return ""
+
+    def _skip(self, stage: str, what: str, why: str) -> None:
+        self._ladder.add_row(stage, Row(what, Status.SKIPPED, note=why))
+
+    def _wrappers(self, piece: ReferencePiece) -> None:
+        """Each component, fed with the reference's own tensors; after the first clips one encoder length only."""
+        compare, eager, n = self._ladder.compare, self._subject.eager, len(piece.frames)
+        functions = sorted(self._subject.plan.component("encoder").functions, key=lambda f: f.inputs[0].shape[1])
+        fitting = [f for f in functions if f.inputs[0].shape[1] >= piece.length]
+        for function in fitting if self._subject.clips.count <= CLIPS_EXERCISED else fitting[:1]:
+            padded = np.zeros(function.inputs[0].shape, np.float32)
+            padded[0, : piece.length] = piece.mel[: piece.length]
+            outputs = eager.load("encoder", function.name).predict(
+                {"mel": padded, "length": np.array([piece.length], np.int32)}
+            )
+            name, count = function.name, np.array([n], np.int32)
+            compare(rungs.ENCODER, piece.frames, outputs["encoder"][0, :n], function=name)
+            compare(rungs.ENCODER_LENGTH, count, outputs["encoder_length"], function=name)
+        keys_values = eager.load("cross_kv").predict({"encoder": self._padded(piece.frames[None], 1)})
+        compare(rungs.CROSS_KEY, piece.cross_key, keys_values["cross_key"][:, :, :n])
+        compare(rungs.CROSS_VALUE, piece.cross_value, keys_values["cross_value"][:, :, :n])
+        heard, theirs = self._heard_by_reference(piece), self._shown(piece.logits)
+        for form, pipeline in self._wrapped.items():
+            ours = self._forced(pipeline, heard, piece)
+            compare(rungs.DECODERS[form], theirs, ours)
+            if form == "stateful":
+                compare(rungs.PREFILL, theirs[:1], ours[:1])
+        if "stateful" in self._wrapped and self._subject.clips.count <= CLIPS_EXERCISED:
+            compare(rungs.STEPS, theirs, self._stepped(self._wrapped["stateful"], heard, piece))
+
+    def _decode(
+        self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
+    ) -> str:
+        """The whole chain on its own: along the reference's tokens, then free; returns the text of the free run."""
+        heard = form.pipeline.hear(*features)
+        prompt = np.array(form.pipeline.prompt)
+        self._ladder.compare(rungs.PROMPT, piece.prompt, prompt)
+        logits = self._forced(form.pipeline, heard, piece)
+        theirs = self._shown(piece.logits)
+        self._ladder.compare(rungs.FORCED_LOGITS, theirs, logits, form=name)
+        curves = error_over(theirs, logits, Axis("token"))
+        self._ladder.exhibit("decode", f"error of the logits over the tokens, {name}", curves, where)
+        noise = float(np.abs(theirs - logits).max())
+        form.forced.decisions += len(theirs)
+        form.tokens.add(where, theirs, logits)
+        form.end.add_against(where, theirs, logits, form.pipeline.host.eos_id)
+        for step in np.flatnonzero(theirs.argmax(1) != logits.argmax(1)):
+            form.forced.add(f"{where}, step {step}", theirs[step], int(logits[step].argmax()), noise)
+        decoded = form.pipeline.decode(heard)
+        form.free.decisions += len(piece.tokens)
+        ours = [choice.token_id for choice in decoded.choices]
+        # After the first divergence the paths are different utterances.
+        parted = next((i for i, (a, b) in enumerate(zip(ours, piece.tokens, strict=False)) if a != b), None)
+        if parted is not None:
+            form.free.add(f"{where}, step {parted}", theirs[parted], ours[parted], noise)
+        elif len(ours) != len(piece.tokens):
+            form.free.add_unexplained(f"{where}: {len(ours)} tokens where the reference has {len(piece.tokens)}")
+        return form.pipeline.segment(decoded, slice(0, 0)).text
+
+    def _forced(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
+        """Logits [U, V] along the reference's tokens."""
+        decoder = pipeline.start(heard)
+        rows = [decoder.prefill(piece.prompt.astype(np.int32))]
+        rows += [decoder.step(int(token)) for token in piece.tokens[:-1]]
+        return np.stack(rows)
+
+    def _stepped(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
+        """The same, the prompt token by token too: from an empty state, which no float16 passes through."""
+        decoder = StatefulDecoder(pipeline.runtime, heard.inputs(), pipeline.host.cache_tokens)
+        decoder.begin()
+        rows = [decoder.step(int(token)) for token in (*piece.prompt, *piece.tokens[:-1])]
+        return np.stack(rows[len(piece.prompt) - 1 :])
+
+    def _heard_by_reference(self, piece: ReferencePiece) -> Heard:
+        length = np.array([len(piece.frames)], np.int32)
+        cross = (self._padded(piece.cross_key, 2), self._padded(piece.cross_value, 2))
+        return Heard(self._padded(piece.frames[None], 1), length, *cross)
+
+    def _padded(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """Zeros behind, up to the decoder's length of the audio."""
+        frames = max(w.encoder_frames for w in self._first.host.encoder_windows)
+        widths = [(0, frames - n if k == axis else 0) for k, n in enumerate(values.shape)]
+        return np.pad(values, widths)
+
+    def _shown(self, logits: np.ndarray) -> np.ndarray:
+        """The reference's logits as the bundle's head gives them."""
+        if self._first.host.head == "raw":
+            return logits
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+    def _count(self, texts: ClipTexts) -> None:
+        if texts.truth:
+            self._by_language[texts.language].append(texts)
+
+    def _finish_task(self) -> None:
+        if not self._by_language:
+            raise SkipStage("no clip with a transcript was decoded")
+        for language, clips in self._by_language.items():
+            for name in self._forms:
+                for measure in error_rates(language):
+                    counted = self._errors(language, name, measure, clips)
+                    self._ladder.judge(rungs.ERRORS, counted, language=language, measure=measure, form=name)
+
+    def _errors(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Counted:
+        truths, theirs = [c.truth for c in clips], [c.reference for c in clips]
+        ours = [c.ours[name] for c in clips]
+        percent = word_error_percent if measure == "WER" else character_error_percent
+        our_error, their_error = percent(truths, ours), percent(truths, theirs)
+        metrics = {
+            "clips": len(clips),
+            "error_percent": our_error,
+            "reference_error_percent": their_error,
+            "delta_points": our_error - their_error,
+        }
+        figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
+        headline = f"{language}, {name}: {figures}, over {len(clips)} clips ({NORMALISER})"
+        return Counted(metrics, headline=headline)

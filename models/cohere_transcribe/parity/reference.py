@@ -1,0 +1,203 @@
+"""The reference: `CohereAsrForConditionalGeneration` and its processor, run as transformers 5.23 documents them.
+
+The feature extractor's dither is off, here and in the port under test: noise that both add could hide what differs.
+`dithered_mel` alone has it on. `generate` puts `decoder_start_token_id` in front of a prompt that begins with another
+token, so it is told that the prompt's first token is the start.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, CohereAsrForConditionalGeneration
+from transformers.utils import logging
+
+from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
+from models.cohere_transcribe.pipeline import Pipeline
+from parity.ladder.ladder import Ladder
+from parity.ladder.subject import Clip, Subject
+from parity.measures.margins import softmax
+from toolkit.bundle.bundle import Bundle
+from toolkit.component import Runtime
+from toolkit.runtimes.recording import Call
+from toolkit.spec import ExportPlan
+from toolkit.transcript import Token
+
+STEPS_EXERCISED = 24  # steps of each decoder form on each clip: enough to read and write the cache
+
+
+@dataclass(frozen=True)
+class ReferencePiece:
+    """One piece of audio through the reference. n encoder frames, P prompt tokens, U tokens that followed.
+
+    Attributes:
+        mel: [T, M] float32; zeros beyond `length`.
+        length: valid mel frames.
+        frames: [n, D] encoder frames after the decoder's projection.
+        cross_key: [L, K, n, d].
+        cross_value: [L, K, n, d].
+        prompt: [P].
+        tokens: [U], the end's included where it was reached.
+        logits: [U, V] raw, of each of them.
+    """
+
+    mel: np.ndarray
+    length: int
+    frames: np.ndarray
+    cross_key: np.ndarray
+    cross_value: np.ndarray
+    prompt: np.ndarray
+    tokens: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """One utterance: its pieces, and the text that the processor makes of them."""
+
+    pieces: tuple[ReferencePiece, ...]
+    text: str
+
+
+class Reference:
+    """The model in float32 with plain attention.
+
+    Args:
+        folder: checkpoint in the hub's layout, safetensors.
+        cache_tokens: of the bundle under test; the reference stops there too.
+    """
+
+    def __init__(self, folder: Path, cache_tokens: int) -> None:
+        logging.disable_progress_bar()
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self._dithering = copy(self.processor.feature_extractor)
+        self.processor.feature_extractor.dither = 0.0
+        self.model = CohereAsrForConditionalGeneration.from_pretrained(
+            folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
+        ).eval()
+        self.config, self._cache_tokens = self.model.config, cache_tokens
+
+    def run(self, audio: np.ndarray, language: str = "en", *, punctuation: bool = True) -> ReferenceRun:
+        """Run one utterance.
+
+        Args:
+            audio: [samples] float32 at the model's rate.
+            language: code.
+            punctuation: as the processor takes it.
+        """
+        rate = self.processor.feature_extractor.sampling_rate
+        inputs = self.processor(audio, language=language, punctuation=punctuation, sampling_rate=rate)
+        index = inputs.pop("audio_chunk_index")
+        pieces = tuple(self._piece(inputs, row) for row in range(len(index)))
+        texts = [p.tokens for p in pieces]
+        text = self.processor.decode(texts, skip_special_tokens=True, audio_chunk_index=index, language=language)[0]
+        return ReferenceRun(pieces, text)
+
+    def dithered_mel(self, audio: np.ndarray) -> np.ndarray:
+        """Valid mel [T, M] of the first piece of audio, with the dither that the checkpoint asks for."""
+        inputs = self._dithering(audio, sampling_rate=self._dithering.sampling_rate, return_tensors="pt")
+        mel: np.ndarray = inputs["input_features"][0, : int(inputs["attention_mask"][0].sum())].numpy()
+        return mel
+
+    def tokens(self, pieces: Sequence[ReferencePiece]) -> tuple[Token, ...]:
+        """The tokens of some pieces that are text, with their probabilities."""
+        never = {self.config.eos_token_id, self.config.pad_token_id, *self.processor.tokenizer.all_special_ids}
+        ids = np.concatenate([piece.tokens for piece in pieces]).tolist()
+        rows = softmax(np.concatenate([piece.logits for piece in pieces]).astype(np.float64))
+        return tuple(
+            Token(i, "", None, None, float(row[i])) for i, row in zip(ids, rows, strict=True) if i not in never
+        )
+
+    @torch.no_grad()
+    def logits(self, piece: ReferencePiece, tokens: np.ndarray) -> np.ndarray:
+        """Raw logits [U, V] of the tokens [U] behind a piece's prompt, teacher-forced."""
+        ids = torch.from_numpy(np.concatenate([piece.prompt, tokens[:-1]]).astype(np.int64))[None]
+        mask = torch.arange(len(piece.mel))[None] < piece.length
+        outputs = self.model(torch.from_numpy(piece.mel)[None], attention_mask=mask, decoder_input_ids=ids)
+        return outputs.logits[0, len(piece.prompt) - 1 :].numpy()
+
+    @torch.no_grad()
+    def _piece(self, inputs: Mapping[str, torch.Tensor], row: int) -> ReferencePiece:
+        mel, mask = inputs["input_features"][row : row + 1], inputs["attention_mask"][row : row + 1]
+        prompt = inputs["decoder_input_ids"][row : row + 1]
+        encoded = self.model.model.encoder(mel, attention_mask=mask)
+        valid = int(encoded.attention_mask.sum())
+        generated = self.model.generate(
+            input_features=mel,
+            attention_mask=mask,
+            decoder_input_ids=prompt,
+            decoder_start_token_id=int(prompt[0, 0]),
+            max_new_tokens=self._cache_tokens - prompt.shape[1] + 1,  # the last token need not enter the cache
+            do_sample=False,
+            num_beams=1,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        cache = generated.past_key_values.cross_attention_cache
+        cross = [torch.cat([getattr(layer, side) for layer in cache.layers]) for side in ("keys", "values")]
+        return ReferencePiece(
+            mel=mel[0].numpy(),
+            length=int(mask.sum()),
+            frames=self.model.model.decoder.proj(encoded.last_hidden_state)[0, :valid].numpy(),
+            cross_key=cross[0][:, :, :valid].numpy(),
+            cross_value=cross[1][:, :, :valid].numpy(),
+            prompt=prompt[0].numpy(),
+            tokens=generated.sequences[0, prompt.shape[1] :].numpy(),
+            logits=torch.cat(generated.logits).numpy(),
+        )
+
+
+def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
+    """Run the host side in every form on real audio, so that each function of each component is called.
+
+    Each encoder window sees every clip (cut where the clip is longer) and all clips in a row, which fill it.
+
+    Args:
+        plan: names the components and the encoder's functions.
+        bundle: constants and host files; which packages it holds does not matter here.
+        runtime: usually a recording one.
+        clips: real audio at the model's rate.
+    """
+    whole = bundle.with_components(c.name for c in plan.components)
+    pipelines = [Pipeline(whole, runtime, decoder=form) for form in decoder_forms(plan)]
+    mels = [pipelines[0].features(clip.audio) for clip in clips]
+    valid = [mel[:length] for mel, length in mels]
+    for function in plan.component("encoder").functions:
+        window = Pipeline(whole, runtime, decoder=pipelines[0].decoder_form, encoder_function=function.name)
+        capacity = function.inputs[0].shape[1]
+        full = np.concatenate(valid * (1 + capacity // sum(map(len, valid))))
+        for mel in [*valid, full]:
+            window.hear(mel[:capacity], min(len(mel), capacity))
+    for mel, length in mels:
+        heard = pipelines[0].hear(mel[: _longest(plan)], min(length, _longest(plan)))
+        for pipeline in pipelines:
+            decoder = pipeline.start(heard)
+            logits = decoder.prefill(np.array(pipeline.prompt, np.int32))
+            for _ in range(min(STEPS_EXERCISED, decoder.room)):
+                logits = decoder.step(int(logits.argmax()))
+
+
+def _longest(plan: ExportPlan) -> int:
+    return max(f.inputs[0].shape[1] for f in plan.component("encoder").functions)
+
+
+def decoder_forms(plan: ExportPlan) -> tuple[DecoderForm, ...]:
+    """The forms of the decoder that a plan holds."""
+    names = {c.name for c in plan.components}
+    return tuple(form for form, name in COMPONENTS.items() if name in names)
+
+
+def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
+    """No component decides: the host takes the argmax of logits, which have a gate of their own."""
+    return {}
+
+
+def measure(subject: Subject, ladder: Ladder) -> None:
+    """Fill the stages features, wrappers, decode and task."""
+    from models.cohere_transcribe.parity.comparison import Comparison
+
+    cache = int(subject.bundle.manifest.host["cache_tokens"])
+    Comparison(subject, ladder, Reference(subject.checkpoint.folder, cache)).run()

@@ -1,0 +1,1 @@
+"""The proof: the reference, and what is compared with it."""

@@ -1,0 +1,218 @@
+"""The reference: `Qwen3ASRForTokenClassification` and its processor, run as transformers 5.23 documents them.
+
+The audio attention of the class is windowed (`n_window_infer`) in each of its attention implementations; the upstream
+code that the published weights were first run with attends across the whole file. The reference follows the bundle:
+for `--audio-attention full` the class's own window is widened until it holds any file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, Qwen3ASRForTokenClassification
+from transformers.utils import logging
+
+from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Pipeline, Prompt
+from parity.ladder.ladder import Ladder
+from parity.ladder.subject import Clip, Subject
+from toolkit.bundle.bundle import Bundle
+from toolkit.component import Runtime
+from toolkit.runtimes.recording import Call
+from toolkit.spec import ExportPlan
+from toolkit.transcript import Word
+
+_ANY_LENGTH = 1_000_000  # mel frames, a multiple of every chunk: wider than any file
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """One utterance through the reference. n audio frames, S tokens, P markers.
+
+    Attributes:
+        mel: [M, T] float32; zeros beyond `length`.
+        length: valid mel frames.
+        frames: [n, D] valid frames after the convolution, with their positions.
+        audio: [n, H] what stands in for the audio tokens.
+        ids: [S] the prompt.
+        markers: [P] where its time markers stand.
+        embeddings: [S, H] with the audio in its place.
+        hidden: [S, H] the decoder's last layer, before the final norm.
+        logits: [P, C] at the markers.
+        words: with times, mended where they ran backwards; confidence, which the class does not give, is the mean
+            probability of a word's markers.
+    """
+
+    mel: np.ndarray
+    length: int
+    frames: np.ndarray
+    audio: np.ndarray
+    ids: np.ndarray
+    markers: np.ndarray
+    embeddings: np.ndarray
+    hidden: np.ndarray
+    logits: np.ndarray
+    words: tuple[Word, ...]
+
+
+class Reference:
+    """The model in float32 with plain attention.
+
+    Args:
+        folder: checkpoint in the hub's layout, safetensors.
+        full_attention: let every audio frame see the whole file.
+    """
+
+    def __init__(self, folder: Path, *, full_attention: bool = False) -> None:
+        logging.disable_progress_bar()
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.model = Qwen3ASRForTokenClassification.from_pretrained(
+            folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
+        ).eval()
+        self.config = self.model.config
+        if full_attention:
+            self.model.model.audio_tower.n_window_infer = _ANY_LENGTH
+
+    @torch.no_grad()
+    def run(self, audio: np.ndarray, text: str, language: str | None = None) -> ReferenceRun:
+        """Run one utterance.
+
+        Args:
+            audio: [samples] float32 at the model's rate.
+            text: what is said.
+            language: full name or code.
+        """
+        inputs, words = self.processor.prepare_forced_aligner_inputs(audio=audio, transcript=text, language=language)
+        inner: dict[str, torch.Tensor] = {}
+        with _Watch(self.model, inner):
+            logits = self.model(**inputs).logits
+        ids, marker = inputs["input_ids"], self.config.timestamp_token_id
+        markers = np.flatnonzero(ids[0].numpy() == marker)
+        confidence = logits[0, markers].double().softmax(-1).amax(-1).view(-1, 2).mean(-1)
+        return ReferenceRun(
+            mel=inputs["input_features"][0].numpy(),
+            length=int(inputs["input_features_mask"].sum()),
+            frames=inner["frames"].numpy(),
+            audio=inner["audio"].numpy(),
+            ids=ids[0].numpy().astype(np.int32),
+            markers=markers,
+            embeddings=inner["embeddings"][0].numpy(),
+            hidden=inner["hidden"][0].numpy(),
+            logits=logits[0].numpy()[markers],
+            words=self._words(logits, ids, words[0], confidence.tolist()),
+        )
+
+    def placed(self, classes: Sequence[int]) -> tuple[Word, ...]:
+        """What the processor makes of time classes, two a word; the words are `0`, `1`, ... and certain."""
+        logits = torch.nn.functional.one_hot(torch.tensor([classes])).float()
+        ids = torch.full((1, len(classes)), self.config.timestamp_token_id)
+        words = [str(place) for place in range(len(classes) // 2)]
+        return self._words(logits, ids, words, [1.0] * len(words))
+
+    def _words(
+        self, logits: torch.Tensor, ids: torch.Tensor, words: Sequence[str], confidence: Sequence[float]
+    ) -> tuple[Word, ...]:
+        times = self.processor.decode_forced_alignment(logits, ids, [words], self.config.timestamp_token_id)[0]
+        pairs = zip(times, confidence, strict=True)
+        return tuple(Word(t["text"], t["start_time"], t["end_time"], sure) for t, sure in pairs)
+
+
+class _Watch:
+    """Keeps the inner tensors of one forward pass, where one of the model's modules hands them to the next."""
+
+    def __init__(self, model: Any, inner: dict[str, torch.Tensor]) -> None:
+        tower, decoder = model.model.audio_tower, model.model.language_model
+        self._before = {"frames": tower.layers[0], "embeddings": decoder.layers[0], "hidden": decoder.norm}
+        self._projector, self._inner, self._handles = model.model.multi_modal_projector, inner, list[Any]()
+
+    def __enter__(self) -> None:
+        for name, module in self._before.items():
+            self._handles.append(module.register_forward_pre_hook(self._keeper(name)))
+        keep_audio = self._keeper("audio")
+        self._handles.append(self._projector.register_forward_hook(lambda m, i, output: keep_audio(m, (output,))))
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _keeper(self, name: str) -> Any:
+        def keep(module: Any, values: tuple[torch.Tensor, ...]) -> None:
+            self._inner[name] = values[0].detach().clone()
+
+        return keep
+
+
+def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
+    """Run the host side in every form on real audio, so that each function of each component is called.
+
+    The shortest function of a kind that fits sees every clip; each one a clip, and clips in a row until it is full.
+    Clips are cut where a prompt has no room for them.
+
+    Args:
+        plan: names the components and their functions.
+        bundle: constants and host files; which packages it holds does not matter here.
+        runtime: usually a recording one.
+        clips: real audio with its text, at the model's rate.
+    """
+    whole = bundle.with_components(c.name for c in plan.components)
+    pipelines = [Pipeline(whole, runtime, encoder=form) for form in encoder_forms(plan)]
+    for pipeline in pipelines:
+        mels = [pipeline.features(clip.audio) for clip in clips]
+        audio = [pipeline.encode(mel, length) for mel, length in mels]
+        if pipeline.encoder_form == "split":
+            _fill_audio(plan, pipeline, mels)
+    texts = [clip.text.split() for clip in clips]
+    longest = max(sequence.tokens for sequence in pipeline.host.sequences)
+    for words, rows in zip(texts, audio, strict=True):
+        prompt, kept = _fitting(pipeline, words, rows, longest)
+        pipeline.classify(pipeline.prefill(pipeline.embed(prompt, kept))[prompt.markers])
+    for sequence in pipeline.host.sequences:
+        prompt, kept = _fitting(pipeline, texts[0], audio[0], sequence.tokens)
+        rows = pipeline.embed(prompt, kept, function=sequence.function)[: len(prompt.ids)]
+        full = np.tile(rows, (-(-sequence.tokens // len(rows)), 1))[: sequence.tokens]
+        pipeline.prefill(np.ascontiguousarray(full))
+
+
+def _fitting(pipeline: Pipeline, words: list[str], audio: np.ndarray, room: int) -> tuple[Prompt, np.ndarray]:
+    """The prompt of a clip and its audio, both cut where they take more than `room` tokens."""
+    if len(pipeline.prompt(words, len(audio)).ids) > room:
+        audio = audio[: room // 2]
+    while len(words) > 1 and len(pipeline.prompt(words, len(audio)).ids) > room:
+        words = words[:-1]
+    return pipeline.prompt(words, len(audio)), audio
+
+
+def _fill_audio(plan: ExportPlan, pipeline: Pipeline, mels: Sequence[tuple[np.ndarray, int]]) -> None:
+    """Each length of the audio transformer: one clip in it, and as many whole chunks of the clips as it holds."""
+    chunk = pipeline.host.chunk_mel_frames
+    whole = np.concatenate([mel[:, : length // chunk * chunk] for mel, length in mels], axis=1)
+    for function in plan.component("audio_transformer").functions:
+        columns = function.inputs[0].shape[1] // pipeline.host.chunk_frames * chunk
+        mel, length = mels[0]
+        pipeline.encode(mel[:, :columns], min(length, columns), function=function.name)
+        if whole.size:
+            full = np.tile(whole, (1, -(-columns // whole.shape[1])))[:, :columns]
+            pipeline.encode(np.ascontiguousarray(full), columns, function=function.name)
+
+
+def encoder_forms(plan: ExportPlan) -> tuple[EncoderForm, ...]:
+    """The forms of the audio encoder that a plan holds."""
+    names = {c.name for c in plan.components}
+    return tuple(form for form, needed in ENCODER_COMPONENTS.items() if set(needed) <= names)
+
+
+def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
+    """The logits [1, P, C] that the classes of a recorded call of the head were taken from."""
+    if call.component != "head":
+        return {}
+    return {"time_class": runtime.load("head").predict(call.inputs)["logits"]}
+
+
+def measure(subject: Subject, ladder: Ladder) -> None:
+    """Fill the stages features, wrappers, decode and task."""
+    from models.qwen3_forced_aligner.parity.comparison import Comparison
+
+    full = subject.bundle.manifest.host["audio_attention"] == "full"
+    Comparison(subject, ladder, Reference(subject.checkpoint.folder, full_attention=full)).run()

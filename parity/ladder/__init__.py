@@ -1,0 +1,1 @@
+"""The ladder: what is compared with what, stage by stage, within which gate."""

@@ -1,0 +1,112 @@
+"""Gates: limits with their reason and the value measured when they were set."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.spec import Gate as PackageGate
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Limits that the numbers of one output have to keep.
+
+    Attributes:
+        reason: why these limits.
+        at_most: metric -> largest value that passes.
+        at_least: metric -> smallest value that passes.
+        measured: the value seen when the gate was set.
+    """
+
+    reason: str
+    at_most: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    measured: str = ""
+
+    def breaches(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
+        """What is out of bounds, one phrase each; a limit whose metric is missing or NaN is out too."""
+        found = [f"{int(n)} non-finite values"] if (n := metrics.get("non_finite", 0)) else []
+        for limits, sign, relation in ((self.at_most, 1, "<="), (self.at_least, -1, ">=")):
+            for name, limit in limits.items():
+                value = metrics.get(name, math.nan)
+                if not sign * value <= sign * limit:
+                    found.append(f"{name} {value:.5g}, must be {relation} {limit:.6g}")
+        return tuple(found)
+
+    def __str__(self) -> str:
+        low = [f"{name} <= {limit:.6g}" for name, limit in self.at_most.items()]
+        return ", ".join([f"{name} >= {limit:.6g}" for name, limit in self.at_least.items()] + low)
+
+
+def gate_from_package_gate(gate: "PackageGate", *, integer: bool) -> Gate:
+    """The gate for one output of a package, as its component declares it.
+
+    Args:
+        gate: of `ComponentSpec.gates`.
+        integer: whether the output holds integers, which are counted instead of measured.
+    """
+    if integer:
+        return Gate(gate.reason, at_most={"flip_share": gate.flips}, measured=gate.measured)
+    return Gate(
+        gate.reason,
+        at_most={"rel_l2": gate.rel_l2},
+        at_least={"psnr_db": gate.psnr_db, "cosine": gate.cosine},
+        measured=gate.measured,
+    )
+
+
+EXACT = Gate("counts, ids and decisions on the reference's own tensors have no tolerance", at_most={"mismatches": 0})
+
+
+def decisions_gate(measured: str) -> Gate:
+    """For decisions that noise may turn at a tie, and no fault elsewhere (parity/measures/flips.py)."""
+    nearer = "nearer to a tie than twice the largest logit error above"
+    return Gate(f"a decision may differ only where the reference is {nearer}", {"unexplained": 0}, measured=measured)
+
+
+def drift_gate(measured: str) -> Gate:
+    """For a loop that feeds on its own output, against a control (parity/measures/drift.py)."""
+    size = "noise of the size of the teacher-forced error"
+    reason = f"as far from the reference as the reference is from itself under {size}"
+    return Gate(reason, {"times_control": 5}, {"frames": 2}, measured)
+
+
+def mel_gate(measured: str) -> Gate:
+    """For a mel of ours against the reference's feature extractor."""
+    reason = "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent"
+    return Gate(reason, at_most={"max_abs": 1e-3, "rel_l2": 1e-4}, measured=measured)
+
+
+def wrapper_gate(measured: str) -> Gate:
+    """For an eager wrapper against the reference's own tensor, from the reference's own inputs."""
+    reason = "the same weights in float32 by other operations: only the order of sums differs"
+    return Gate(reason, {"rel_l2": 1e-4}, {"psnr_db": 80, "cosine": 0.99999}, measured)
+
+
+def same_result_gate(measured: str) -> Gate:
+    """For what the host makes of the reference's own decisions (parity/measures/results.py)."""
+    return Gate("the same decisions are the same result, times to a microsecond", {"differing": 0}, measured=measured)
+
+
+def confidence_gate(measured: str) -> Gate:
+    """For confidences of the reference's own decisions (parity/measures/results.py)."""
+    reason = "the softmax of the same logits, and means of it: only float32 differs from float64"
+    return Gate(reason, {"max_abs": 1e-5}, measured=measured)
+
+
+def chain_gates(measured: str, **compressed: str) -> Mapping[str, Gate]:
+    """For what stands at the end of the port's whole chain against the reference's, by what runs (`Rung.gate`).
+
+    Args:
+        measured: what fp16 packages with whole weights gave.
+        compressed: compression -> what packages with such weights gave, where it was measured.
+    """
+    gates = {
+        "fp32": Gate("float32 all the way: only the order of sums differs", {"rel_l2": 1e-3}, {"psnr_db": 60}),
+        "fp16": Gate("float16 packages in a row: errors add up", {"rel_l2": 0.03}, {"psnr_db": 35}, measured),
+        "int8": Gate("packages with int8 weights in a row", {"rel_l2": 0.05}, {"psnr_db": 30}),
+        "palette4": Gate("packages with 4-bit weights in a row", {"rel_l2": 0.25}, {"psnr_db": 18}),
+    }
+    return gates | {case: replace(gates[case], measured=text) for case, text in compressed.items()}

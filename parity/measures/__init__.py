@@ -1,0 +1,1 @@
+"""Figures: arithmetic on arrays, words and sound. Nothing here knows the ladder."""

@@ -1,0 +1,27 @@
+import math
+
+from parity.ladder.gates import Gate, gate_from_package_gate
+from toolkit.spec import FP16_GATE
+
+GATE = Gate("because", at_most={"rel_l2": 0.03}, at_least={"psnr_db": 35})
+
+
+def test_within_and_at_the_limit_passes():
+    assert GATE.breaches({"rel_l2": 0.03, "psnr_db": 35}) == ()
+    assert GATE.breaches({"rel_l2": 0, "psnr_db": math.inf}) == ()
+
+
+def test_every_breach_is_named():
+    assert len(GATE.breaches({"rel_l2": 0.04, "psnr_db": 34})) == 2
+    assert "psnr_db 34, must be >= 35" in GATE.breaches({"rel_l2": 0, "psnr_db": 34})
+
+
+def test_nan_missing_and_non_finite_are_breaches():
+    assert GATE.breaches({"rel_l2": math.nan, "psnr_db": 40})
+    assert GATE.breaches({"psnr_db": 40})
+    assert GATE.breaches({"rel_l2": 0, "psnr_db": 40, "non_finite": 1}) == ("1 non-finite values",)
+
+
+def test_package_gate_counts_integers():
+    assert gate_from_package_gate(FP16_GATE, integer=True).at_most == {"flip_share": 0.0}
+    assert gate_from_package_gate(FP16_GATE, integer=False).at_least == {"psnr_db": 35.0, "cosine": 0.999}

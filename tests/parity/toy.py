@@ -1,0 +1,200 @@
+"""A model of two small components behind a host of three lines, with a ladder of its own: cheap to convert and break.
+
+The bundle carries the id of a real model, whose sources the fingerprints cover; nothing else of it is used.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from commands.conversion import ConvertRequest, Prepared, convert
+from parity.ladder.gates import Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from parity.ladder.ladder import Counted
+from parity.ladder.rungs import Rung
+from parity.ladder.subject import Clip, ClipStream, Subject
+from parity.measures.flips import Flips
+from parity.measures.margins import Margins, judge_margins
+from toolkit.export.checkpoint import Checkpoint
+from toolkit.runtimes.eager import EagerRuntime
+from toolkit.runtimes.portable import PortableRuntime
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+
+WIDTH, CLASSES, FRAMES = 48, 48, 6
+UNUSED = 16  # features of a head with outliers
+ID = "parakeet-tdt"
+
+MEL = Rung("features", "mel", "the clip", "the toy's front", mel_gate(""))
+ENCODER = Rung("wrappers", "encoder: y", "Encoder", "wrapper encoder", wrapper_gate(""))
+LOGITS = Rung("decode", "teacher-forced logits", "Head", "packages in a row", chain_gates(""))
+DECISIONS = Rung("decode", "decisions", "Head", "packages in a row", decisions_gate(""))
+MARGINS = Rung("decode", "margins of classes", "Head", "packages in a row", None)
+WORDS = Rung("task", "words", "Head", "the toy", Gate("as many", {"wrong": 6}))
+RUNGS = (MEL, ENCODER, LOGITS, DECISIONS, MARGINS, WORDS)
+
+
+class Encoder(torch.nn.Module):
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = torch.nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        return torch.tanh(self.layer(x))
+
+
+class Overflowing(Encoder):
+    """What passes 65,504 on the way: right in float32, infinite in float16."""
+
+    def forward(self, x):
+        y = self.layer(x) * 300.0
+        return torch.tanh((y * y * y).sum(-1, keepdim=True) * 1e-9 + self.layer(x))
+
+
+class Head(torch.nn.Module):
+    def __init__(self, outlier=False):
+        super().__init__()
+        torch.manual_seed(1)
+        self.head = torch.nn.Linear(WIDTH, CLASSES)
+        if outlier:  # so large that neither a scale a channel nor 16 values leave anything of the other weights
+            with torch.no_grad():
+                self.head.weight[:, :UNUSED] = 500.0 * torch.arange(1, UNUSED + 1)
+                self.head.bias.zero_()
+
+    def forward(self, x):
+        return self.head(x)
+
+
+class Quiet(torch.nn.Module):
+    """Feeds the head zeros in its first features, so that its outliers do no harm while the weights are whole."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        mask = torch.ones(WIDTH)
+        mask[:UNUSED] = 0
+        self.register_buffer("mask", mask)
+
+    def forward(self, x):
+        return self.encoder(x) * self.mask
+
+
+def f32(name, *shape):
+    return Tensor(name, shape, "float32", name)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The reference's two modules, and those that the port takes for them."""
+
+    encoder: torch.nn.Module
+    head: torch.nn.Module
+    wrapper: torch.nn.Module
+    shift: float = 0.0  # a fault of the host's loop: added to what the head is fed
+    gain: float = 1.0  # a fault of the host's front end
+
+    def plan(self, *_):
+        return ExportPlan(
+            components=(
+                ComponentSpec(
+                    "encoder",
+                    lambda _: self.wrapper.eval(),
+                    (FunctionSpec("main", (f32("x", FRAMES, WIDTH),), (f32("y", FRAMES, WIDTH),)),),
+                ),
+                ComponentSpec(
+                    "head",
+                    lambda _: self.head.eval(),
+                    (FunctionSpec("main", (f32("y", 1, WIDTH),), (f32("logits", 1, CLASSES),)),),
+                ),
+            ),
+            host={"sample_rate": 16000},
+            assets={},
+            options={"audio_seconds": "5"},
+        )
+
+    @property
+    def model(self):
+        """In place of `ModelInfo`."""
+        modules = {
+            "export": SimpleNamespace(plan=self.plan),
+            "rungs": SimpleNamespace(RUNGS=RUNGS),
+            "reference": SimpleNamespace(
+                measure=self.measure,
+                exercise=lambda plan, bundle, runtime, clips: [self.port(runtime, self.front(c.audio)) for c in clips],
+                decision_logits=None,
+            ),
+        }
+        return SimpleNamespace(id=ID, task="transcription", options={}, demo_clips=(".",), module=modules.__getitem__)
+
+    def front(self, audio):
+        return (audio[: FRAMES * WIDTH].reshape(FRAMES, WIDTH) * self.gain).astype(np.float32)
+
+    def port(self, runtime, x):
+        frames = runtime.load("encoder").predict({"x": x})["y"] + np.float32(self.shift)
+        return np.concatenate([runtime.load("head").predict({"y": frame[None]})["logits"] for frame in frames])
+
+    def measure(self, subject, ladder):
+        flips, margins, wrong = Flips(), Margins(), 0
+        for clip in subject.clips:
+            x = clip.audio[: FRAMES * WIDTH].reshape(FRAMES, WIDTH)
+            with torch.no_grad():
+                frames = self.encoder(torch.from_numpy(x))
+                logits = self.head(frames).numpy()
+            ladder.compare(MEL, x, self.front(clip.audio))
+            wrapped = subject.eager.load("encoder").predict({"x": x})["y"]
+            ladder.compare(ENCODER, frames.numpy(), wrapped)
+            with ladder.attempt("decode", clip.id):
+                ours = self.port(subject.runtime, self.front(clip.audio))
+                ladder.compare(LOGITS, logits, ours)
+                margins.add(clip.id, logits, ours)
+                flips.decisions += len(logits)
+                noise = float(np.abs(logits - ours).max())
+                for step in np.flatnonzero(logits.argmax(1) != ours.argmax(1)):
+                    flips.add(f"{clip.id}, step {step}", logits[step], int(ours[step].argmax()), noise)
+                wrong += int((logits.argmax(1) != ours.argmax(1)).sum())
+        ladder.judge(DECISIONS, flips.counted())
+        judge_margins(ladder, MARGINS, margins)
+        ladder.judge(WORDS, Counted({"wrong": wrong}))
+
+
+def toy(**changes):
+    encoder, head = Encoder(), Head()
+    return replace(Toy(encoder, head, encoder), **changes)
+
+
+def outlier_toy():
+    encoder = Quiet(Encoder())
+    return Toy(encoder, Head(outlier=True), encoder)
+
+
+def clips(count=2):
+    rng = np.random.default_rng(0)
+    return [Clip(f"clip{k}", rng.standard_normal(FRAMES * WIDTH).astype(np.float32), "text") for k in range(count)]
+
+
+CHECKPOINT = Checkpoint("toy", "folder", Path(__file__).parent)  # holds no weights: the toy's are made anew
+
+
+def converted(toy, folder, precision="fp16", compression="none"):
+    """A bundle of the toy."""
+    request = ConvertRequest(toy.model, output=folder, precision=precision, compression=compression)
+    return convert(Prepared(request, CHECKPOINT, CHECKPOINT.entry(), toy.plan(), folder)).bundle
+
+
+def subject(toy, bundle, runtime=None):
+    """The toy's bundle under test on the portable runtime, or on another."""
+    plan = toy.plan()
+    eager = EagerRuntime(plan)
+    packages = PortableRuntime(bundle.locate)
+    return Subject(
+        model=toy.model,
+        bundle=bundle,
+        checkpoint=CHECKPOINT,
+        plan=plan,
+        eager=eager,
+        runtime=runtime or packages,
+        packages=None if runtime is not None and runtime.name == "eager" else packages,
+        clips=ClipStream(clips(), 2),
+    )

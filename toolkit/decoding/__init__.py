@@ -1,1 +1,0 @@
-"""The host loops behind the models: transducers, windows, times, text, output formats."""

@@ -1,0 +1,1 @@
+"""Decoding loops of the host side, in NumPy: transducer, sequence to sequence, flow."""

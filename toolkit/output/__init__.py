@@ -1,0 +1,1 @@
+"""Results as files: transcripts, subtitles, TextGrids and audio, each written whole or not at all."""
