@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
+from commands.demo import demo_bundle
 from commands.options import resolve_options, with_model_options
-from commands.terminal import demo_bundle, progress, run, step_reporter
+from commands.terminal import progress, run, step_reporter
 from models import all_models, find_model
 from toolkit.errors import AudioError, ToolkitError
 from toolkit.model import ModelInfo, Task

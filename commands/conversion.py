@@ -1,19 +1,18 @@
 """The conversion: plan, convert what is not there yet, measure every package on real audio, publish the bundle."""
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from parity.ladder.packages import measure_bundle
-from toolkit.bundle.bundle import MANIFEST, Bundle, open_bundle, read_manifest
+from toolkit.bundle.bundle import MANIFEST, Bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
 from toolkit.bundle.inspect import found_precision
 from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Compression, Manifest, PackageEntry, Precision
+from toolkit.bundle.versions import tool_versions
 from toolkit.bundle.writer import Staging
-from toolkit.errors import BundleError, Interrupted, OutputError, ToolkitError
+from toolkit.errors import Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.compress import refuse_compression
 from toolkit.export.package import export_component, refuse_states
@@ -140,37 +139,6 @@ def _refuse_to_drop(prepared: Prepared) -> None:
         )
 
 
-def ensure_demo_bundle(model: ModelInfo, on_step: OnStep = lambda what, done, of: None) -> Path:
-    """The demo bundle, converted first where it is missing or no longer fits the code.
-
-    Raises:
-        BundleError: a package of it is out of its gate.
-    """
-    request = ConvertRequest(model, checkpoint="demo")
-    output = default_output(model, "demo")
-    try:
-        if _is_default(open_bundle(output).manifest, model):
-            return output
-    except BundleError:
-        pass  # missing or stale: made anew below
-    if not convert(prepare(request), on_step).passed:
-        raise BundleError(f"the demo bundle {output} is out of its gates", f"See `convert inspect {output}`.")
-    return output
-
-
-def _is_default(manifest: Manifest, model: ModelInfo) -> bool:
-    """Whether a bundle is what `convert MODEL --checkpoint demo` writes, whole and within its gates."""
-    default = ConvertRequest(model)
-    return (
-        {c.name for c in manifest.components} == set(model.components)
-        and all(c.precision == default.precision and c.compression == "none" for c in manifest.components)
-        and all(p.passed for c in manifest.components for p in c.parity)
-        and manifest.target == default.target
-        and manifest.options == {o.name: o.default for o in model.options.get("convert", ())}
-        and manifest.checkpoint.sha256 == resolve_checkpoint(model, "demo").entry().sha256
-    )
-
-
 def _convert(prepared: Prepared, staging: Staging, on_step: OnStep) -> Converted:
     if prepared.request.force:
         staging.discard_all()
@@ -246,12 +214,6 @@ def fingerprint(prepared: Prepared, spec: ComponentSpec) -> str:
             "versions": tool_versions(),
         }
     )
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions that the packages depend on."""
-    packages = ("torch", "transformers", "coremltools", "speech-coreml")
-    return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
 def _manifest(prepared: Prepared, entries: list[ComponentEntry], staging: Staging) -> Manifest:

@@ -4,7 +4,6 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.exceptions import Abort, Exit, TyperException
 
 from toolkit.errors import ToolkitError
-from toolkit.model import ModelInfo
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 USAGE = 2
@@ -85,11 +83,3 @@ def step_reporter(bar: Progress, title: str) -> Callable[[str, int, int], None]:
         bar.update(task, description=f"{title}: {what}", completed=done, total=of)
 
     return report
-
-
-def demo_bundle(model: ModelInfo) -> Path:
-    """The model's demo bundle, converted first where it is missing or stale, with a progress bar."""
-    from commands.conversion import ensure_demo_bundle
-
-    with progress() as bar:
-        return ensure_demo_bundle(model, step_reporter(bar, f"convert {model.id}"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import convert as command
-from commands.conversion import ensure_demo_bundle
+from commands.demo import ensure_demo_bundle
 from models.parakeet_tdt import MODEL
 from tests.command_runner import command_runner
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint

@@ -33,7 +33,7 @@ def run(model, monkeypatch, capsys, tmp_path):
     folder.mkdir()
     bundle = host_bundle(folder, host)
     (folder / "manifest.json").write_text(bundle.manifest.model_dump_json())
-    monkeypatch.setattr("commands.conversion.ensure_demo_bundle", lambda model, on_step: folder)
+    monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: folder)
     monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: bundle)
     monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: ReferenceRuntime(model, host))
     capsys.readouterr()

@@ -104,7 +104,7 @@ def heron(monkeypatch, folder):
 @pytest.fixture
 def run(heron, monkeypatch, capfdbinary, tmp_path):
     """Run the command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setattr("commands.conversion.ensure_demo_bundle", lambda model, on_step: tmp_path)
+    monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: tmp_path)
     monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: path)
     monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
     monkeypatch.chdir(tmp_path)

@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from commands.conversion import tool_versions
 from parity.ladder.ladder import Row, SkipStage, Status
 from parity.ladder.packages import DecisionLogits, compare_packages
 from parity.ladder.subject import Subject
 from toolkit.bundle.bundle import MANIFEST, Bundle
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.manifest import Manifest, TensorEntry
+from toolkit.bundle.versions import tool_versions
 from toolkit.component import Runtime
 from toolkit.errors import OutputError, RuntimeFault, ToolkitError
 from toolkit.output.files import check_output, disk_errors, replacing

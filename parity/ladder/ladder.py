@@ -17,6 +17,7 @@ from parity.ladder.gates import Gate
 from parity.ladder.rungs import Declared, Rung
 from parity.ladder.tables import TitledTable
 from parity.measures.arrays import Metrics, NotComparableError, compare_arrays, worst
+from parity.measures.totals import Totals
 from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
 
 QUESTIONS: Mapping[str, str] = {
@@ -75,21 +76,6 @@ class Row:
     def said(self) -> str:
         """Its note with its name, where it is of one output and not of the whole stage."""
         return self.note if self.output == WHOLE_STAGE else f"{self.output}: {self.note}"
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What was counted over all clips, to be judged by the gate of a rung.
-
-    Attributes:
-        metrics: name -> number.
-        note: what was excused, or where something stands.
-        headline: a line for the summary under the table.
-    """
-
-    metrics: Mapping[str, float]
-    note: str = ""
-    headline: str = ""
 
 
 @dataclass(frozen=True)
@@ -209,7 +195,7 @@ class Ladder:
         except NotComparableError as error:
             self._faults.setdefault(key, str(error))
 
-    def judge(self, rung: Rung, counted: Counted, /, **fields: object) -> None:
+    def judge(self, rung: Rung, counted: Totals, /, **fields: object) -> None:
         """Judge what was counted over all clips by the gate of a rung; without a gate it informs.
 
         Raises:

@@ -88,6 +88,11 @@ def worst(all_metrics: Sequence[Metrics]) -> Metrics:
     )
 
 
+def rms(error: np.ndarray) -> float:
+    """Root mean square of an error of any shape, in float64."""
+    return float(np.sqrt((error.astype(np.float64) ** 2).mean()))
+
+
 def _compare_integers(a: np.ndarray, b: np.ndarray) -> Metrics:
     error = np.abs(a - b)
     mismatches = int((error != 0).sum())

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.ladder.ladder import Counted
+from parity.measures.totals import Totals
 
 PARTED = 0.1  # relative L2 of one frame of the control: from here on the paths are different utterances
 
 
 @dataclass
 class Drift:
-    """Counted over several utterances.
+    """Totals over several utterances.
 
     Attributes:
         frames: compared.
@@ -53,9 +53,9 @@ class Drift:
         if times >= self.times_control:
             self.times_control, self.control_rel_l2 = times, allowed
 
-    def counted(self) -> Counted:
+    def totals(self) -> Totals:
         """For the rung of these frames."""
-        return Counted(
+        return Totals(
             {
                 "frames": self.frames,
                 "of": self.of,
@@ -66,7 +66,7 @@ class Drift:
         )
 
 
-def together(reference: np.ndarray, control: np.ndarray) -> int:
+def frames_before_divergence(reference: np.ndarray, control: np.ndarray) -> int:
     """Frames before the control has parted from the reference: both [n, ...]."""
     axes = tuple(range(1, reference.ndim))
     size = np.sqrt((reference.astype(np.float64) ** 2).mean(axis=axes).mean()) or 1.0

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.ladder.ladder import Counted
 from parity.measures.margins import is_near_tie, top_two
+from parity.measures.totals import Totals
 
 _NOTES_SHOWN = 3
 
 
 @dataclass
 class Flips:
-    """Counted over all clips; `decisions` is how many were taken."""
+    """Totals over all clips; `decisions` is how many were taken."""
 
     decisions: int = 0
     flips: int = 0
@@ -43,8 +43,8 @@ class Flips:
         self.unexplained += 1
         self.notes.append(note)
 
-    def counted(self) -> Counted:
+    def totals(self) -> Totals:
         """For the rung of these decisions; the first divergences are shown."""
         metrics = {"decisions": self.decisions, "flips": self.flips, "unexplained": self.unexplained}
         more = [f"and {len(self.notes) - _NOTES_SHOWN} more"] if len(self.notes) > _NOTES_SHOWN else []
-        return Counted(metrics, "; ".join(self.notes[:_NOTES_SHOWN] + more))
+        return Totals(metrics, "; ".join(self.notes[:_NOTES_SHOWN] + more))

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.ladder.ladder import Counted, Ladder
-from parity.ladder.rungs import Rung
+from parity.measures.totals import Totals
 
 SHOWN_ABOVE = 0.5  # expected flips: from here on the summary under the tables says so
 
@@ -135,7 +134,7 @@ class Margins:
         theirs, mine = (np.stack([x, np.full_like(x, threshold)], -1).astype(np.float64) for x in (reference, ours))
         self._sides(where, theirs, mine, (ours > threshold) != (reference > threshold))
 
-    def counted(self, kind: str) -> Counted:
+    def totals(self, kind: str) -> Totals:
         """For a rung that informs: it has no gate, the flips themselves have one."""
         metrics = {
             "decisions": len(self.margins) + self.non_finite,
@@ -148,7 +147,7 @@ class Margins:
         note = f"smallest margin at {self.where}" if self.where else ""
         if self.non_finite:
             note = f"{self.non_finite} decisions on NaN or infinite logits are left out" + (note and f"; {note}")
-        return Counted(metrics, note, self._headline(kind))
+        return Totals(metrics, note, self._headline(kind))
 
     @property
     def noise_rms(self) -> float:
@@ -191,9 +190,3 @@ class Margins:
         self.margins += margins.tolist()
         self.errors += (mine - theirs)[finite].tolist()
         self.smallest_ours = min(self.smallest_ours, float(own[finite].min()))
-
-
-def judge_margins(ladder: Ladder, rung: Rung, margins: Margins, **fields: object) -> None:
-    """The row `margins of KIND` of one kind of decision; a kind without decisions has none."""
-    if margins.margins or margins.non_finite:
-        ladder.judge(rung, margins.counted(rung.named(**fields).removeprefix("margins of ")), **fields)

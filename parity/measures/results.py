@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.ladder.ladder import Counted, Ladder
-from parity.ladder.rungs import Rung
+from parity.measures.totals import Totals
 from toolkit.transcript import Transcript
 
 _ROUNDING_S = 1e-6
@@ -40,21 +39,9 @@ class HostResults:
         else:
             self.differing.append(clip)
 
-    def judge(self, ladder: Ladder, result: Rung, confidence: Rung) -> None:
-        """The rows of both rungs."""
-        if not self.clips:
-            ladder.skip(result, "no clip was compared")
-        else:
-            ladder.judge(result, self.counted())
-        if not self.errors:
-            ladder.skip(confidence, "no result is the reference's")
-        else:
-            metrics = {"confidences": len(self.errors), "max_abs": float(np.max(self.errors))}  # NaN stays NaN
-            ladder.judge(confidence, Counted(metrics))
-
-    def counted(self, what: str = "clips") -> Counted:
+    def totals(self, what: str = "clips") -> Totals:
         """How many of them differ, and the first of these."""
-        return Counted({what: self.clips, "differing": len(self.differing)}, note=", ".join(self.differing[:_SHOWN]))
+        return Totals({what: self.clips, "differing": len(self.differing)}, note=", ".join(self.differing[:_SHOWN]))
 
 
 def _same(reference: Transcript, ours: Transcript) -> bool:

@@ -12,11 +12,12 @@ import torch
 
 from commands.conversion import ConvertRequest, Prepared, convert
 from parity.ladder.gates import Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
-from parity.ladder.ladder import Counted
+from parity.ladder.judging import judge_margins
 from parity.ladder.rungs import Rung
 from parity.ladder.subject import Clip, ClipStream, Subject
 from parity.measures.flips import Flips
-from parity.measures.margins import Margins, judge_margins
+from parity.measures.margins import Margins
+from parity.measures.totals import Totals
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
@@ -154,9 +155,9 @@ class Toy:
                 for step in np.flatnonzero(logits.argmax(1) != ours.argmax(1)):
                     flips.add(f"{clip.id}, step {step}", logits[step], int(ours[step].argmax()), noise)
                 wrong += int((logits.argmax(1) != ours.argmax(1)).sum())
-        ladder.judge(DECISIONS, flips.counted())
+        ladder.judge(DECISIONS, flips.totals())
         judge_margins(ladder, MARGINS, margins)
-        ladder.judge(WORDS, Counted({"wrong": wrong}))
+        ladder.judge(WORDS, Totals({"wrong": wrong}))
 
 
 def toy(**changes):

@@ -79,7 +79,7 @@ def losses(network: Qwen3ASRForTokenClassification, helpers: Helpers, batch: Bat
     clocks = network.score(decoder.norm(before_last[batch.audio]))
     pointers = pointer_logits(decoder.layers[-1], before_last, decoder.rotary_emb, batch)
     counted = batch.ordinals >= 0
-    # Counted where the pointer's queries and keys come from, so that it can match them.
+    # Totals where the pointer's queries and keys come from, so that it can match them.
     counts = helpers.ordinals(decoder.norm(before_last[counted]))
     return Losses(
         markers=cross_entropy(marked, soft_classes(batch.times[batch.markers], classes)),

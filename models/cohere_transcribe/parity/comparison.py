@@ -11,12 +11,14 @@ from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun, decoder_forms
 from models.cohere_transcribe.pipeline import Heard, Pipeline
 from parity.ladder.exhibits import SECONDS, Axis, Spectrograms, error_over
-from parity.ladder.ladder import Counted, Ladder, Row, SkipStage, Status
+from parity.ladder.judging import judge_margins, judge_results
+from parity.ladder.ladder import Ladder, Row, SkipStage, Status
 from parity.ladder.packages import CLIPS_EXERCISED
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
-from parity.measures.margins import Margins, judge_margins
+from parity.measures.margins import Margins
 from parity.measures.results import HostResults
+from parity.measures.totals import Totals
 from parity.measures.words import (
     NORMALISER,
     ErrorRate,
@@ -104,13 +106,13 @@ class Comparison:
                 self._skip("decode", clip.id, f"the checkpoint has no language '{language}'")
         for name, form in self._forms.items():
             if form.forced.decisions:
-                self._ladder.judge(rungs.FORCED, form.forced.counted(), form=name)
-                self._ladder.judge(rungs.FREE, form.free.counted(), form=name)
+                self._ladder.judge(rungs.FORCED, form.forced.totals(), form=name)
+                self._ladder.judge(rungs.FREE, form.free.totals(), form=name)
                 judge_margins(self._ladder, rungs.TOKEN_MARGINS, form.tokens, form=name)
                 judge_margins(self._ladder, rungs.END_MARGINS, form.end, form=name)
         for stage in ("features", "wrappers", "decode") if self._resumed else ():
             self._skip(stage, f"{self._resumed} clips resumed", "ran in the run that broke off; its texts count below")
-        self._results.judge(self._ladder, rungs.SAME_TOKENS, rungs.CONFIDENCE)
+        judge_results(self._ladder, self._results, rungs.SAME_TOKENS, rungs.CONFIDENCE)
         with self._ladder.attempt("task", "error rates"):
             self._finish_task()
 
@@ -290,7 +292,7 @@ class Comparison:
                     counted = self._errors(language, name, measure, clips)
                     self._ladder.judge(rungs.ERRORS, counted, language=language, measure=measure, form=name)
 
-    def _errors(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Counted:
+    def _errors(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Totals:
         truths, theirs = [c.truth for c in clips], [c.reference for c in clips]
         ours = [c.ours[name] for c in clips]
         percent = word_error_percent if measure == "WER" else character_error_percent
@@ -303,4 +305,10 @@ class Comparison:
         }
         figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
         headline = f"{language}, {name}: {figures}, over {len(clips)} clips ({NORMALISER})"
-        return Counted(metrics, headline=headline)
+        return Totals(metrics, headline=headline)
+
+
+def measure(subject: Subject, ladder: Ladder) -> None:
+    """Fill the stages features, wrappers, decode and task."""
+    cache = int(subject.bundle.manifest.host["cache_tokens"])
+    Comparison(subject, ladder, Reference(subject.checkpoint.folder, cache)).run()

@@ -15,18 +15,7 @@ import torch
 from transformers import AutoProcessor, CohereAsrForConditionalGeneration
 from transformers.utils import logging
 
-from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
-from models.cohere_transcribe.pipeline import Pipeline
-from parity.ladder.ladder import Ladder
-from parity.ladder.subject import Clip, Subject
-from parity.measures.margins import softmax
-from toolkit.bundle.bundle import Bundle
-from toolkit.component import Runtime
-from toolkit.runtimes.recording import Call
-from toolkit.spec import ExportPlan
 from toolkit.transcript import Token
-
-STEPS_EXERCISED = 24  # steps of each decoder form on each clip: enough to read and write the cache
 
 
 @dataclass(frozen=True)
@@ -106,7 +95,8 @@ class Reference:
         """The tokens of some pieces that are text, with their probabilities."""
         never = {self.config.eos_token_id, self.config.pad_token_id, *self.processor.tokenizer.all_special_ids}
         ids = np.concatenate([piece.tokens for piece in pieces]).tolist()
-        rows = softmax(np.concatenate([piece.logits for piece in pieces]).astype(np.float64))
+        logits = torch.from_numpy(np.concatenate([piece.logits for piece in pieces]))
+        rows = logits.double().softmax(-1).numpy()
         return tuple(
             Token(i, "", None, None, float(row[i])) for i, row in zip(ids, rows, strict=True) if i not in never
         )
@@ -148,56 +138,3 @@ class Reference:
             tokens=generated.sequences[0, prompt.shape[1] :].numpy(),
             logits=torch.cat(generated.logits).numpy(),
         )
-
-
-def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
-    """Run the host side in every form on real audio, so that each function of each component is called.
-
-    Each encoder window sees every clip (cut where the clip is longer) and all clips in a row, which fill it.
-
-    Args:
-        plan: names the components and the encoder's functions.
-        bundle: constants and host files; which packages it holds does not matter here.
-        runtime: usually a recording one.
-        clips: real audio at the model's rate.
-    """
-    whole = bundle.with_components(c.name for c in plan.components)
-    pipelines = [Pipeline(whole, runtime, decoder=form) for form in decoder_forms(plan)]
-    mels = [pipelines[0].features(clip.audio) for clip in clips]
-    valid = [mel[:length] for mel, length in mels]
-    for function in plan.component("encoder").functions:
-        window = Pipeline(whole, runtime, decoder=pipelines[0].decoder_form, encoder_function=function.name)
-        capacity = function.inputs[0].shape[1]
-        full = np.concatenate(valid * (1 + capacity // sum(map(len, valid))))
-        for mel in [*valid, full]:
-            window.hear(mel[:capacity], min(len(mel), capacity))
-    for mel, length in mels:
-        heard = pipelines[0].hear(mel[: _longest(plan)], min(length, _longest(plan)))
-        for pipeline in pipelines:
-            decoder = pipeline.start(heard)
-            logits = decoder.prefill(np.array(pipeline.prompt, np.int32))
-            for _ in range(min(STEPS_EXERCISED, decoder.room)):
-                logits = decoder.step(int(logits.argmax()))
-
-
-def _longest(plan: ExportPlan) -> int:
-    return max(f.inputs[0].shape[1] for f in plan.component("encoder").functions)
-
-
-def decoder_forms(plan: ExportPlan) -> tuple[DecoderForm, ...]:
-    """The forms of the decoder that a plan holds."""
-    names = {c.name for c in plan.components}
-    return tuple(form for form, name in COMPONENTS.items() if name in names)
-
-
-def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
-    """No component decides: the host takes the argmax of logits, which have a gate of their own."""
-    return {}
-
-
-def measure(subject: Subject, ladder: Ladder) -> None:
-    """Fill the stages features, wrappers, decode and task."""
-    from models.cohere_transcribe.parity.comparison import Comparison
-
-    cache = int(subject.bundle.manifest.host["cache_tokens"])
-    Comparison(subject, ladder, Reference(subject.checkpoint.folder, cache)).run()

@@ -9,12 +9,14 @@ from models.parakeet_tdt.parity import rungs
 from models.parakeet_tdt.parity.reference import Reference, ReferenceRun
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Features, Pipeline
 from parity.ladder.exhibits import SECONDS, Spectrograms, Timeline, error_over
-from parity.ladder.ladder import Counted, Ladder, Row, Status
+from parity.ladder.judging import judge_margins, judge_results
+from parity.ladder.ladder import Ladder, Row, Status
 from parity.ladder.packages import CLIPS_EXERCISED
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
-from parity.measures.margins import Margins, judge_margins
+from parity.measures.margins import Margins
 from parity.measures.results import HostResults
+from parity.measures.totals import Totals
 from parity.measures.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
 from toolkit.component import Runtime
 from toolkit.loops.transducer import Emission
@@ -72,7 +74,7 @@ class Comparison:
         self._finish_decode()
         self._finish_words()
         self._finish_boundaries()
-        self._results.judge(self._ladder, rungs.SAME_TOKENS, rungs.CONFIDENCE)
+        judge_results(self._ladder, self._results, rungs.SAME_TOKENS, rungs.CONFIDENCE)
 
     def _clip(self, clip: Clip) -> None:
         features = self._pipeline.features(clip.audio)  # first, since it refuses audio too short for either side
@@ -209,7 +211,7 @@ class Comparison:
     def _finish_decode(self) -> None:
         for rung, flips in ((rungs.FORCED, self._forced), (rungs.FREE, self._free)):
             if flips.decisions:
-                self._ladder.judge(rung, flips.counted())
+                self._ladder.judge(rung, flips.totals())
         for kind, rung in _MARGINS.items():
             judge_margins(self._ladder, rung, self._margins[kind])
         if not self._forced.decisions and self._free.decisions:
@@ -236,7 +238,7 @@ class Comparison:
         theirs = word_error_percent(texts.truth, texts.reference)
         metrics = {"wer_percent": ours, "reference_wer_percent": theirs, "wer_delta_points": ours - theirs}
         headline = f"WER {ours:.2f} % ours, {theirs:.2f} % reference, over {len(texts.truth)} clips ({NORMALISER})"
-        return self._ladder.judge(rungs.WORDS, Counted(metrics, headline=headline))
+        return self._ladder.judge(rungs.WORDS, Totals(metrics, headline=headline))
 
     def _finish_boundaries(self) -> None:
         pairs = zip(self._texts.reference_words, self._texts.our_words, strict=True)
@@ -247,7 +249,7 @@ class Comparison:
         share = joined.share_within(self._pipeline.host.frame_s)
         metrics = {"boundaries": len(joined.shifts_s), "mean_shift_ms": joined.mean_ms, "share_within_bin": share}
         headline = f"word boundaries {joined.mean_ms:.1f} ms from the reference's, {100 * share:.1f} % within one frame"
-        return self._ladder.judge(rungs.BOUNDARIES, Counted(metrics, headline=headline))
+        return self._ladder.judge(rungs.BOUNDARIES, Totals(metrics, headline=headline))
 
 
 def _emissions(run: ReferenceRun) -> list[Emission]:
@@ -291,3 +293,8 @@ def _fused_steps(runtime: Runtime, run: ReferenceRun) -> Iterator[dict[str, np.n
         if after != fed:
             states = {"hidden_in": outputs["hidden_out"], "cell_in": outputs["cell_out"]}
         yield {name: outputs[name] for name in ("token_id", "token_probability", "duration")}
+
+
+def measure(subject: Subject, ladder: Ladder) -> None:
+    """Fill the stages features, wrappers, decode and task."""
+    Comparison(subject, ladder, Reference(subject.checkpoint.folder)).run()

@@ -18,14 +18,6 @@ import torch
 from transformers import AutoProcessor, ParakeetForTDT
 from transformers.utils import logging
 
-from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Pipeline
-from parity.ladder.ladder import Ladder
-from parity.ladder.subject import Clip, Subject
-from parity.measures.margins import softmax
-from toolkit.bundle.bundle import Bundle
-from toolkit.component import Runtime
-from toolkit.runtimes.recording import Call
-from toolkit.spec import ExportPlan
 from toolkit.transcript import Token, Word
 
 
@@ -104,7 +96,7 @@ class Reference:
         fed = np.cumsum(is_token) - is_token
         predictions = self.predict(spoken)
         token_logits, duration_logits = self.joint(frames[positions], predictions[fed])
-        probabilities = softmax(token_logits)[np.arange(len(tokens)), tokens]
+        probabilities = torch.from_numpy(token_logits).softmax(-1).numpy()[np.arange(len(tokens)), tokens]
         text, words = self._decode(sequences[:, 1:], durations[:, 1:])
         said = self._said(tokens, probabilities)
         return ReferenceRun(
@@ -175,52 +167,6 @@ class Reference:
         if len(sure) != len(words):  # then no mean can be told, and none may pass
             sure = [math.nan] * len(words)
         return tuple(replace(word, confidence=mean) for word, mean in zip(words, sure, strict=True))
-
-
-def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
-    """Run the host side in every form on real audio, so that each function of each component is called.
-
-    Each encoder window sees every clip (cut where the clip is longer) and all clips in a row, which fill it.
-
-    Args:
-        plan: names the components and the encoder's functions.
-        bundle: constants and host files; which packages it holds does not matter here.
-        runtime: usually a recording one.
-        clips: real audio at the model's rate.
-    """
-    whole = bundle.with_components(c.name for c in plan.components)
-    forms = [Pipeline(whole, runtime, step=step) for step in STEP_COMPONENTS]
-    mels = [forms[0].features(clip.audio) for clip in clips]
-    valid = [features["mel"][: features["length"]] for features in mels]
-    for function in plan.component("encoder").functions:
-        window = Pipeline(whole, runtime, encoder_function=function.name)
-        capacity = function.inputs[0].shape[1]
-        full = np.concatenate(valid * (1 + capacity // sum(map(len, valid))))
-        for mel in [*valid, full]:
-            window.encode(mel[:capacity], min(len(mel), capacity))
-    for features in mels:
-        frames = forms[0].encode(features["mel"], features["length"])
-        for pipeline in forms:
-            pipeline.decode(frames)
-
-
-def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
-    """The logits that a recorded decision was taken from, as `runtime` computes them from the call's inputs."""
-    if call.component not in ("joint_decision", "decoder_step"):
-        return {}
-    inputs = dict(call.inputs)
-    if call.component == "decoder_step":
-        state = {name: inputs[name] for name in ("token", "hidden_in", "cell_in")}
-        inputs["prediction"] = runtime.load("prediction").predict(state)["prediction"]
-    logits = runtime.load("joint").predict({name: inputs[name] for name in ("encoder_frame", "prediction")})
-    return {"token_id": logits["token_logits"], "duration": logits["duration_logits"]}
-
-
-def measure(subject: Subject, ladder: Ladder) -> None:
-    """Fill the stages features, wrappers, decode and task."""
-    from models.parakeet_tdt.parity.comparison import Comparison
-
-    Comparison(subject, ladder, Reference(subject.checkpoint.folder)).run()
 
 
 def _mel_inputs(mel: np.ndarray, length: int) -> dict[str, torch.Tensor]:

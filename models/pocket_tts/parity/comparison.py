@@ -10,23 +10,27 @@ from models.pocket_tts.backbone import Cache
 from models.pocket_tts.checkpoint import locate_codec, sha256_of_weights
 from models.pocket_tts.codec import encode
 from models.pocket_tts.parity import rungs
+from models.pocket_tts.parity.control import run_under_noise
 from models.pocket_tts.parity.intelligibility import Listener
 from models.pocket_tts.parity.long_voice import LongVoice
 from models.pocket_tts.parity.noise import compare_noise
-from models.pocket_tts.parity.reference import NEVER, Reference, ReferenceRun, Replayed, rms
+from models.pocket_tts.parity.reference import NEVER, Reference, ReferenceRun
+from models.pocket_tts.parity.replayed import Replayed
 from models.pocket_tts.parity.several_chunks import Retold, SeveralChunks
 from models.pocket_tts.pipeline import Pipeline, Speech
 from models.pocket_tts.text import Prompt
 from models.pocket_tts.voices import Voice, clone
 from parity.ladder.exhibits import SECONDS, Audio, Spectrograms, error_over
-from parity.ladder.ladder import Counted, Ladder, Row, SkipStage, Status
+from parity.ladder.judging import judge_margins
+from parity.ladder.ladder import Ladder, Row, SkipStage, Status
 from parity.ladder.rungs import Rung
 from parity.ladder.subject import Clip, Subject
-from parity.measures.arrays import compare_arrays
+from parity.measures.arrays import compare_arrays, rms
 from parity.measures.drift import Drift
 from parity.measures.flips import Flips
-from parity.measures.margins import Margins, judge_margins
+from parity.measures.margins import Margins
 from parity.measures.sound import HOP_SAMPLES, log_mel
+from parity.measures.totals import Totals
 from parity.measures.words import NORMALISER, word_error_percent
 from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.component import Runtime
@@ -269,7 +273,7 @@ class Comparison:
         """The reference under noise of the size of the teacher-forced error, and the frames before it parts."""
         way.errors.append(rms(forced - run.latents))
         voice = way.pipeline.voice
-        return self._reference.under_noise(run, voice, flow_steps=way.steps, error=way.errors[-1])
+        return run_under_noise(self._reference, run, voice, flow_steps=way.steps, error=way.errors[-1])
 
     def _drift(
         self,
@@ -334,7 +338,7 @@ class Comparison:
         spoken = np.stack([frame.latent for frame in frames(speech, iter(noise), StopRule(NEVER, 0, 0, room))])
         drift = Drift()
         drift.add(run.latents[:count], control.latents[:count], spoken[:count], room)
-        self._ladder.judge(rungs.LONG_FREE, drift.counted(), room=room)
+        self._ladder.judge(rungs.LONG_FREE, drift.totals(), room=room)
 
     def _forced(self, pipeline: Pipeline, cache: Cache, run: ReferenceRun) -> tuple[np.ndarray, np.ndarray]:
         """hidden [n, D] and logits of the end [n] along the reference's latents."""
@@ -350,9 +354,9 @@ class Comparison:
     def _finish(self, way: _Way) -> None:
         judge, steps = self._ladder.judge, way.steps
         if way.ends.decisions:
-            judge(rungs.FREE_LATENTS, way.latents.counted(), steps=steps)
-            judge(rungs.FREE_PCM, way.audio.counted(), steps=steps)
-            judge(rungs.END, way.ends.counted(), steps=steps)
+            judge(rungs.FREE_LATENTS, way.latents.totals(), steps=steps)
+            judge(rungs.FREE_PCM, way.audio.totals(), steps=steps)
+            judge(rungs.END, way.ends.totals(), steps=steps)
             judge_margins(self._ladder, rungs.END_MARGINS, way.end_margins, steps=steps)
         if not way.log_mel_cosines:
             self._ladder.skip(rungs.HEARD, "no text was said to the same end", steps=steps)
@@ -360,11 +364,11 @@ class Comparison:
         cosine, snr_db = min(way.log_mel_cosines), min(way.snrs_db)
         metrics = {"texts": len(way.snrs_db), "log_mel_cosine": cosine, "snr_db": snr_db}
         headline = f"{steps} flow steps: log-mel cosine {cosine:.5f}, SNR {snr_db:.1f} dB at the least"
-        judge(rungs.HEARD, Counted(metrics, headline=headline), steps=steps)
+        judge(rungs.HEARD, Totals(metrics, headline=headline), steps=steps)
         if way.texts:
             judge(rungs.INTELLIGIBILITY, self._errors(way), steps=steps)
 
-    def _errors(self, way: _Way) -> Counted:
+    def _errors(self, way: _Way) -> Totals:
         said, of_theirs, of_ours = ([text[i] for text in way.texts] for i in range(3))
         ours, theirs = word_error_percent(said, of_ours), word_error_percent(said, of_theirs)
         metrics = {
@@ -376,8 +380,13 @@ class Comparison:
         steps = f"{way.steps} flow steps"
         figures = f"WER {ours:.2f} % ours, {theirs:.2f} % reference"
         headline = f"{steps}, as the demo recogniser understands it: {figures}, over {len(said)} texts ({NORMALISER})"
-        return Counted(metrics, headline=headline)
+        return Totals(metrics, headline=headline)
 
 
 def _rel(reference: np.ndarray, ours: np.ndarray) -> float:
     return compare_arrays(reference, ours).rel_l2
+
+
+def measure(subject: Subject, ladder: Ladder) -> None:
+    """Fill the stages features, wrappers, decode and task."""
+    Comparison(subject, ladder).run()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from commands.conversion import ensure_demo_bundle
+from commands.demo import ensure_demo_bundle
 from models import find_model
 from parity.ladder.ladder import SkipStage
 from toolkit.bundle.bundle import Bundle, open_bundle

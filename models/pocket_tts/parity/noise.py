@@ -8,7 +8,8 @@ import numpy as np
 from models.pocket_tts.parity import rungs
 from models.pocket_tts.parity.reference import Reference
 from models.pocket_tts.pipeline import Pipeline
-from parity.ladder.ladder import Counted, Ladder
+from parity.ladder.ladder import Ladder
+from parity.measures.totals import Totals
 
 STREAM_FRAMES = 4096  # enough that chance keeps far below the gate
 
@@ -45,4 +46,4 @@ def compare_noise(ladder: Ladder, reference: Reference, pipelines: Sequence[Pipe
         "deviation_off": max(abs(float(stream.std()) - 1) for stream in streams),
         "correlation": float(np.abs(alike).max()),
     }
-    ladder.judge(rungs.NOISE_STREAMS, Counted(metrics))
+    ladder.judge(rungs.NOISE_STREAMS, Totals(metrics))

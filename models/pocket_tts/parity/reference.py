@@ -5,33 +5,25 @@ instead, so that both sides sample under the same noise. Nothing else of `genera
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers import (
+    AutoTokenizer,
+    DynamicCache,
+    PocketTTSAudioTokenizerModel,
+    PocketTTSFeatureExtractor,
+    PocketTTSForConditionalGeneration,
+    PocketTTSProcessor,
+)
 from transformers.utils import logging
 
-from models.pocket_tts.checkpoint import load_codec, load_model, load_processor
-from models.pocket_tts.pipeline import Pipeline
-from models.pocket_tts.text import Prompt
-from models.pocket_tts.voices import Voice, clone
-from parity.ladder.ladder import Ladder
-from parity.ladder.subject import Clip, Subject
-from parity.measures.drift import together
-from toolkit.bundle.bundle import Bundle
-from toolkit.component import Runtime
-from toolkit.runtimes.recording import Call
-from toolkit.spec import ExportPlan
-
 NEVER = float("inf")  # a threshold that no logit passes
-CONTROLS = 3  # runs under noise: how far one moves is chance
-FRAMES_EXERCISED = 24  # frames of each clip's text: the parity at conversion wants real states, not a whole text
 
 
 @dataclass(frozen=True)
@@ -59,25 +51,24 @@ class ReferenceRun:
     audio: np.ndarray
 
 
-class Replayed:
-    """A run of the reference as what drives the loop; behind its end the last frame again.
+class KeysValues(Protocol):
+    """Keys and values [L, K, T, d] float32 of a prefix of T positions."""
 
-    Args:
-        run: of one chunk.
-    """
+    @property
+    def keys(self) -> np.ndarray: ...
 
-    def __init__(self, run: ReferenceRun) -> None:
-        self._run, self._index = run, -1
+    @property
+    def values(self) -> np.ndarray: ...
 
-    def step(self, latent: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """hidden [D] and logit of the end, whatever the latent."""
-        self._index = min(self._index + 1, len(self._run.latents) - 1)
-        return self._run.hidden[self._index], float(self._run.eos_logits[self._index])
 
-    def sample(self, hidden: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """The latent [Z] of this step."""
-        latent: np.ndarray = self._run.latents[self._index]
-        return latent
+class VoicePrompt(Protocol):
+    """A voice as `generate` takes it: latents [T, Z] float32 in the codec's space, or the cache made of them."""
+
+    @property
+    def latents(self) -> np.ndarray | None: ...
+
+    @property
+    def cache(self) -> KeysValues | None: ...
 
 
 class Reference:
@@ -90,14 +81,12 @@ class Reference:
 
     def __init__(self, folder: Path, codec_folder: Path) -> None:
         logging.disable_progress_bar()
-        self.model, self.codec = load_model(folder), load_codec(codec_folder)
         level = logging.get_verbosity()
         logging.set_verbosity_error()  # else a remark that the flow head has no attention
-        self.model.set_attn_implementation("eager")
-        self.codec.set_attn_implementation("eager")
+        self.model = _loaded(PocketTTSForConditionalGeneration, folder)
+        self.codec = _loaded(PocketTTSAudioTokenizerModel, codec_folder)
         logging.set_verbosity(level)
-        self.processor = load_processor(folder)
-        self.processor.audio_tokenizer = self.codec
+        self.processor = _processor(folder, self.codec)
         self.config = self.model.config
 
     @property
@@ -106,7 +95,7 @@ class Reference:
         generation = self.model.generation_config
         return math.sqrt(generation.temperature) if generation.do_sample else 0.0
 
-    def inputs(self, text: str, voice: Voice) -> dict[str, Any]:
+    def inputs(self, text: str, voice: VoicePrompt) -> dict[str, Any]:
         """What the processor makes of one chunk of text and a voice."""
         content: list[dict[str, Any]] = [{"type": "text", "text": text}]
         if voice.latents is not None:
@@ -119,7 +108,7 @@ class Reference:
     def run(
         self,
         text: str,
-        voice: Voice,
+        voice: VoicePrompt,
         noise: Iterator[np.ndarray],
         *,
         flow_steps: int,
@@ -168,7 +157,7 @@ class Reference:
         )
 
     @torch.no_grad()
-    def most_frames(self, text: str, voice: Voice) -> int:
+    def most_frames(self, text: str, voice: VoicePrompt) -> int:
         """What `generate` allows one chunk of text in a voice, as it settles it; the speech is ended at once."""
         found: list[int] = []
         prepare = self.model._prepare_generation_config
@@ -178,45 +167,11 @@ class Reference:
             found.append(made[0].max_new_tokens)
             return made
 
-        self.model._prepare_generation_config = prepared
         inputs = self.inputs(text, voice)
         inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
-        try:
+        with self._replaced("_prepare_generation_config", prepared):
             self.model.generate(**inputs, do_sample=False, eos_threshold=-NEVER, min_frames_before_eos=0)
-        finally:
-            del self.model._prepare_generation_config
         return found[-1]
-
-    def under_noise(
-        self, run: ReferenceRun, voice: Voice, *, flow_steps: int, error: float
-    ) -> tuple[ReferenceRun, int]:
-        """A run again, with noise in its latents: the one of several that moved most.
-
-        Args:
-            run: of one chunk.
-            voice: of the run.
-            flow_steps: of the run.
-            error: deviation of that noise.
-
-        Returns:
-            That run, and the frames before the first of all parts from the given one.
-        """
-        controls = [
-            self.run(
-                run.text,
-                voice,
-                iter(run.noise),
-                flow_steps=flow_steps,
-                eos_threshold=NEVER,
-                most_frames=len(run.latents),
-                nudge=error,
-                nudge_seed=seed,
-            )
-            for seed in range(CONTROLS)
-        ]
-        parted = min(together(run.latents, control.latents) for control in controls)
-        moved = [rms((control.latents - run.latents)[: max(parted, 1)]) for control in controls]
-        return controls[int(np.argmax(moved))], parted
 
     @torch.no_grad()
     def velocities(self, run: ReferenceRun, flow_steps: int) -> list[tuple[np.ndarray, float, float, np.ndarray]]:
@@ -247,7 +202,7 @@ class Reference:
         extractor = self.processor.feature_extractor
         return extractor(samples, sampling_rate=extractor.sampling_rate)["input_values"][0, 0].numpy()
 
-    def _cache(self, voice: Voice) -> DynamicCache:
+    def _cache(self, voice: VoicePrompt) -> DynamicCache:
         cache = DynamicCache(config=self.config)
         for layer in range(self.config.num_hidden_layers):
             pair = (getattr(voice.cache, side)[layer : layer + 1] for side in ("keys", "values"))
@@ -270,65 +225,32 @@ class Reference:
             seen.append((condition, ours, latent))
             return latent
 
-        self.model.sample_latent = given
-        try:
+        with self._replaced("sample_latent", given):
             yield seen
+
+    @contextmanager
+    def _replaced(self, name: str, method: Callable[..., Any]) -> Iterator[None]:
+        """Put another method in the place of one of the model's, on this instance and for the time of the context."""
+        setattr(self.model, name, method)
+        try:
+            yield
         finally:
-            del self.model.sample_latent
+            delattr(self.model, name)
 
 
-def rms(error: np.ndarray) -> float:
-    """Root of the mean square."""
-    return float(np.sqrt((error.astype(np.float64) ** 2).mean()))
+def _loaded(kind: Any, folder: Path) -> Any:
+    """A model in eval mode and float32 with plain attention, from safetensors only."""
+    return kind.from_pretrained(folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32).eval()
 
 
-def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
-    """Run the host side on real texts and voices, so that each function of each component is called.
-
-    Each clip's text is said for some frames in the bundle's first voice, or the clip's own where there is none; the
-    clip is cloned where there is an encoder; every way that the plan's flow can sample is taken. A cache too small for
-    a whole text is filled.
-
-    Args:
-        plan: names the components and the flow's functions.
-        bundle: constants and host files; which packages it holds does not matter here.
-        runtime: usually a recording one.
-        clips: real audio with its text, at the model's rate.
-    """
-    whole = bundle.with_components(c.name for c in plan.components)
-    steps = sorted(sampled_steps(plan.host["flow_functions"]))
-    for clip in clips:
-        cloned = None
-        if whole.manifest.component("codec_encoder") is not None:
-            cloned = clone(clip.audio, whole, runtime, Pipeline(whole, runtime).host)
-        for flow_steps in steps:
-            pipeline = Pipeline(whole, runtime, flow_steps=flow_steps)
-            if not pipeline.host.voices:
-                pipeline.use(cloned)
-            prompt = pipeline.prompts(clip.text)[0]
-            say(pipeline, prompt, min(FRAMES_EXERCISED, max(pipeline.room(prompt), 1)))
-
-
-def say(pipeline: Pipeline, prompt: Prompt, most_frames: int) -> np.ndarray:
-    """The first frames of a chunk as audio."""
-    decoder = pipeline.decoder()
-    frames = islice(pipeline.frames(prompt, pipeline.noise(0)), most_frames)
-    return np.concatenate([decoder.decode(frame.latent) for frame in frames])
-
-
-def sampled_steps(functions: Sequence[str]) -> set[int]:
-    """Numbers of flow steps that take every function once: the fused ones, and another for `step`."""
-    fused = {int(name.removeprefix("steps_")) for name in functions if name != "step"}
-    return fused | ({next(n for n in range(2, len(fused) + 3) if n not in fused)} if "step" in functions else set())
-
-
-def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
-    """No component decides: the host compares the logit of the end, which has a gate of its own."""
-    return {}
-
-
-def measure(subject: Subject, ladder: Ladder) -> None:
-    """Fill the stages features, wrappers, decode and task."""
-    from models.pocket_tts.parity.comparison import Comparison
-
-    Comparison(subject, ladder).run()
+def _processor(folder: Path, codec: Any) -> Any:
+    """The processor with a codec that is loaded already; `from_pretrained` would look for it by its recorded name."""
+    recorded = PocketTTSProcessor.get_processor_dict(folder)[0]
+    names = ("short_text_max_words", "frames_after_eos_short_text", "frames_after_eos", "fade_in_duration")
+    return PocketTTSProcessor(
+        PocketTTSFeatureExtractor.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        audio_tokenizer=codec,
+        chat_template=recorded["chat_template"],
+        **{name: recorded[name] for name in names if name in recorded},
+    )

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from models.pocket_tts.parity import rungs
-from models.pocket_tts.parity.reference import Reference, ReferenceRun, Replayed
+from models.pocket_tts.parity.control import run_under_noise
+from models.pocket_tts.parity.reference import Reference, ReferenceRun
+from models.pocket_tts.parity.replayed import Replayed
 from models.pocket_tts.pipeline import Pipeline
 from models.pocket_tts.text import Prompt
 from models.pocket_tts.voices import Voice
@@ -147,12 +149,14 @@ class SeveralChunks:
             blocks[-1].append(frame)
         drift = Drift()
         for run, spoken in zip(runs, blocks, strict=False):
-            control, parted = self._reference.under_noise(run, voice, flow_steps=self._pipeline.flow.steps, error=error)
+            control, parted = run_under_noise(
+                self._reference, run, voice, flow_steps=self._pipeline.flow.steps, error=error
+            )
             theirs, moved = (side.audio.reshape(-1, self._pipeline.frame_size) for side in (run, control))
             count = max(min(parted, len(spoken)), 1)
             ours = np.stack(spoken[:count]) if spoken else np.zeros_like(theirs[:count])
             drift.add(theirs[:count], moved[:count], ours, len(theirs), noise)
-        self._ladder.judge(rungs.SPOKEN_FREE, drift.counted())
+        self._ladder.judge(rungs.SPOKEN_FREE, drift.totals())
 
 
 def sentences(texts: Sequence[str]) -> str:

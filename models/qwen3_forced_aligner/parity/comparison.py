@@ -10,11 +10,13 @@ from models.qwen3_forced_aligner.parity import rungs
 from models.qwen3_forced_aligner.parity.reference import Reference, ReferenceRun
 from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Marks, Pipeline
 from parity.ladder.exhibits import SECONDS, Axis, Spectrograms, Timeline, error_over
-from parity.ladder.ladder import Counted, Ladder, Row, Status
+from parity.ladder.judging import judge_margins, judge_results
+from parity.ladder.ladder import Ladder, Row, Status
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
-from parity.measures.margins import Margins, judge_margins, softmax
+from parity.measures.margins import Margins, softmax
 from parity.measures.results import HostResults
+from parity.measures.totals import Totals
 from parity.measures.words import Boundaries, boundary_shifts
 from toolkit.component import Component, Runtime
 from toolkit.errors import ToolkitError
@@ -75,9 +77,9 @@ class Comparison:
             self._clip(clip)
         for name, form in self._forms.items():
             self._finish(name, form)
-        self._results.judge(self._ladder, rungs.SAME_CLASSES, rungs.CONFIDENCE)
+        judge_results(self._ladder, self._results, rungs.SAME_CLASSES, rungs.CONFIDENCE)
         if self._results.clips:
-            self._ladder.judge(rungs.BACKWARDS, self._backwards().counted("sequences"))
+            self._ladder.judge(rungs.BACKWARDS, self._backwards().totals("sequences"))
 
     def _form(self, form: EncoderForm) -> _Form:
         components, names = ENCODER_COMPONENTS[form], set(self._subject.precision)
@@ -186,7 +188,7 @@ class Comparison:
             self._ladder.add_row("task", Row(label, Status.SKIPPED, note="no clip was aligned"))
             return
         if not lossy:
-            self._ladder.judge(rungs.CLASSES, form.flips.counted(), encoder=label)
+            self._ladder.judge(rungs.CLASSES, form.flips.totals(), encoder=label)
             judge_margins(self._ladder, rungs.MARGINS, form.margins, encoder=label)
         boundaries = rungs.BOUNDARIES_LOSSY if lossy else rungs.BOUNDARIES
         self._ladder.judge(boundaries, self._from_reference(label, form, lossy), encoder=label)
@@ -194,19 +196,19 @@ class Comparison:
             known = rungs.KNOWN_LOSSY if lossy else rungs.KNOWN
             self._ladder.judge(known, self._from_truth(label, form), encoder=label)
 
-    def _from_reference(self, label: str, form: _Form, lossy: bool) -> Counted:
+    def _from_reference(self, label: str, form: _Form, lossy: bool) -> Totals:
         metrics = _figures(form.from_reference, self._bin_s)
         note = "one window at a time: attention across windows is lost" if lossy else ""
         headline = f"{label}: {_sentence(metrics)} of the reference's {int(metrics['boundaries'])} boundaries"
-        return Counted(metrics, note, headline)
+        return Totals(metrics, note, headline)
 
-    def _from_truth(self, label: str, form: _Form) -> Counted:
+    def _from_truth(self, label: str, form: _Form) -> Totals:
         metrics = _figures(form.from_truth, self._bin_s)
         theirs = _figures(self._reference_from_truth, self._bin_s)
         metrics |= {"reference_aas_ms": theirs["aas_ms"], "reference_within_80_ms": theirs["within_80_ms"]}
         metrics["delta_bins"] = (metrics["aas_ms"] - theirs["aas_ms"]) / (1000 * self._bin_s)
         headline = f"{label}: {_sentence(metrics)} of the corpus's boundaries; the reference {_sentence(theirs)}"
-        return Counted(metrics, headline=headline)
+        return Totals(metrics, headline=headline)
 
     @property
     def _bin_s(self) -> float:
@@ -246,3 +248,9 @@ def _sentence(figures: dict[str, float]) -> str:
     shares = " / ".join(f"{100 * figures[f'within_{ms}_ms']:.1f}" for ms in LIMITS_MS)
     limits = "/".join(map(str, LIMITS_MS))
     return f"AAS {figures['aas_ms']:.1f} ms, max {figures['max_ms']:.0f} ms, {shares} % within {limits} ms"
+
+
+def measure(subject: Subject, ladder: Ladder) -> None:
+    """Fill the stages features, wrappers, decode and task."""
+    full = subject.bundle.manifest.host["audio_attention"] == "full"
+    Comparison(subject, ladder, Reference(subject.checkpoint.folder, full_attention=full)).run()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from parity.ladder.gates import Gate
-from parity.ladder.ladder import Counted, Ladder, Row, SkipStage, Status, row_from_metrics
+from parity.ladder.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
 from parity.ladder.rungs import Declared, Rung
+from parity.measures.totals import Totals
 from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
 
 EXACT = Gate("exact", at_most={"max_abs": 0})
@@ -131,7 +132,7 @@ def test_a_rung_that_is_not_declared_is_a_fault_of_the_program():
         with pytest.raises(ValueError, match="is not declared"):
             ladder().compare(rung, np.ones(2), np.ones(2))
         with pytest.raises(ValueError, match="is not declared"):
-            ladder().judge(rung, Counted({}))
+            ladder().judge(rung, Totals({}))
 
 
 ENCODER = Rung("wrappers", "encoder {function}: y", "Encoder", "wrapper encoder", EXACT, ("encoder",))
@@ -158,7 +159,7 @@ def test_a_rung_that_was_skipped_or_judged_is_not_missing():
     count = replace(ENCODER, output="count", needs=())
     board = fill(ladder(ENCODER, count))
     board.skip(ENCODER, "too long", function="audio_5s")
-    board.judge(count, Counted({"max_abs": 0.5}, "note", "headline"))
+    board.judge(count, Totals({"max_abs": 0.5}, "note", "headline"))
     found = rows(board, "wrappers")
     assert list(found) == ["out", "encoder audio_5s: y", "count"]
     assert found["count"].note == "max_abs 0.5, must be <= 0; note"

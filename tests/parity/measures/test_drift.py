@@ -5,13 +5,13 @@ import pytest
 
 from parity.ladder.gates import drift_gate
 from parity.ladder.ladder import Status, row_from_metrics
-from parity.measures.drift import PARTED, Drift, together
+from parity.measures.drift import PARTED, Drift, frames_before_divergence
 
 ONES = np.ones((4, 3), np.float32)
 
 
 def row_of(found):
-    return row_from_metrics("latents", found.counted().metrics, drift_gate(""))
+    return row_from_metrics("latents", found.totals().metrics, drift_gate(""))
 
 
 def drift(control, ours, **settings):
@@ -89,18 +89,18 @@ def test_what_is_no_number_fails(control, ours):
 )
 def test_together_until_one_frame_has_moved_by_a_tenth(moved, frames):
     assert PARTED == 0.1
-    assert together(ONES, ONES + np.array(moved, np.float32)[:, None]) == frames
+    assert frames_before_divergence(ONES, ONES + np.array(moved, np.float32)[:, None]) == frames
 
 
 def test_together_measures_in_the_mean_level_of_the_frames():
     """A quiet frame has not parted because its own level is small."""
     quiet = ONES * np.array([[1], [1], [1], [0.01]], np.float32)
-    assert together(quiet, quiet + np.array([[0], [0], [0], [0.02]], np.float32)) == 4
+    assert frames_before_divergence(quiet, quiet + np.array([[0], [0], [0], [0.02]], np.float32)) == 4
 
 
 def test_together_of_higher_ranks_and_of_silence():
     frames = np.ones((5, 2, 3), np.float32)
     changed = frames.copy()
     changed[3] += 0.5
-    assert together(frames, changed) == 3
-    assert together(0 * frames, 0 * frames) == 5
+    assert frames_before_divergence(frames, changed) == 3
+    assert frames_before_divergence(0 * frames, 0 * frames) == 5

@@ -11,7 +11,7 @@ LOGITS = np.array([0.0, 5.0, 4.5])
 
 
 def row_of(flips):
-    counted = flips.counted()
+    counted = flips.totals()
     return row_from_metrics("classes", counted.metrics, decisions_gate(""), counted.note)
 
 

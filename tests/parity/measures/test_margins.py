@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from parity.ladder.judging import judge_margins
 from parity.ladder.ladder import Ladder, Status
 from parity.ladder.rungs import Declared, Rung
-from parity.measures.margins import Margins, is_near_tie, judge_margins, top_two
+from parity.measures.margins import Margins, is_near_tie, top_two
 
 CLEAR = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 1.0]])
 TIGHT = np.array([[1.0, 0.99, 0.0], [0.0, 1.0, 0.98], [1.01, 1.0, 0.0], [0.5, 0.51, 0.0]])
@@ -24,7 +25,7 @@ def counted(reference, ours):
 
 
 def test_clear_decisions_expect_no_flip_and_say_nothing():
-    row = counted(CLEAR, CLEAR + noise_of(0.01, CLEAR.shape)).counted("tokens")
+    row = counted(CLEAR, CLEAR + noise_of(0.01, CLEAR.shape)).totals("tokens")
     assert row.headline == ""
     assert row.metrics["decisions"] == 2
     assert row.metrics["smallest_margin"] == 7
@@ -41,7 +42,7 @@ def test_a_pass_by_luck_is_visible():
     ours[2, 0] += 0.02
     ours[3, 1] += 0.02
     margins = counted(TIGHT, ours)
-    row = margins.counted("tokens")
+    row = margins.totals("tokens")
     assert row.metrics["flips"] == 0
     assert row.metrics["expected_flips"] > 0.5
     assert "none seen, as in" in row.headline
@@ -55,7 +56,7 @@ def test_the_number_expected_is_what_such_noise_turns():
     margins = counted(reference, reference + noise_of(0.1 / math.sqrt(2), reference.shape))
     assert margins.noise_rms == pytest.approx(0.1, rel=0.03)
     assert margins.expected_flips == pytest.approx(margins.flips, rel=0.05)
-    assert f"{margins.flips} seen" in margins.counted("tokens").headline
+    assert f"{margins.flips} seen" in margins.totals("tokens").headline
 
 
 def test_a_tie_without_noise_counts_half():
@@ -87,12 +88,12 @@ def test_what_is_not_finite_is_left_out_and_counted(value):
     broken = CLEAR.copy()
     broken[0, 0] = value
     for margins in (counted(CLEAR, broken), counted(broken, CLEAR)):
-        row = margins.counted("tokens")
+        row = margins.totals("tokens")
         assert row.metrics["decisions"] == 2
         assert math.isfinite(row.metrics["expected_flips"])
         assert (margins.non_finite, len(margins.margins)) == (1, 1)
         assert "1 decisions on NaN or infinite logits are left out" in row.note
-    nothing = counted(np.full((2, 3), math.nan), CLEAR).counted("tokens")
+    nothing = counted(np.full((2, 3), math.nan), CLEAR).totals("tokens")
     assert math.isnan(nothing.metrics["smallest_margin"])
 
 

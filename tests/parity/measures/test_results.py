@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from parity.ladder.gates import confidence_gate, same_result_gate
+from parity.ladder.judging import judge_results
 from parity.ladder.ladder import Ladder, Status
 from parity.ladder.rungs import Declared, Rung
 from parity.measures.results import HostResults
@@ -22,7 +23,7 @@ def judged(*pairs):
     results, ladder = HostResults(), Ladder("toy", Declared((RESULT, CONFIDENCE)), {})
     for name, (theirs, ours) in zip("abc", pairs, strict=False):
         results.add(name, theirs, ours)
-    results.judge(ladder, RESULT, CONFIDENCE)
+    judge_results(ladder, results, RESULT, CONFIDENCE)
     (task,) = (stage for stage in ladder.result().stages if stage.name == "task")
     return {row.output: row for row in task.rows}
 

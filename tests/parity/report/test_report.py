@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from parity.ladder.gates import Gate
-from parity.ladder.ladder import Counted, Ladder, LadderResult, Row, Status, passed
+from parity.ladder.ladder import Ladder, LadderResult, Row, Status, passed
 from parity.ladder.rungs import Declared, Rung
 from parity.ladder.tables import number
+from parity.measures.totals import Totals
 from parity.report.files import (
     check_report,
     exhibits_wanted,
@@ -31,7 +32,7 @@ def result(*, error: float = 0.0) -> LadderResult:
     board = Ladder("toy", Declared((MEL, WORDS)), {"runtime": "fake"})
     board.compare(MEL, np.ones(3), np.ones(3) + error)
     words = {"wer_percent": 2.5, "reference_wer_percent": 2.5}
-    board.judge(WORDS, Counted(words, headline="WER 2.50 % ours, 2.50 % reference"))
+    board.judge(WORDS, Totals(words, headline="WER 2.50 % ours, 2.50 % reference"))
     board.add_row("device", Row("-", Status.SKIPPED, note="not here"))
     return board.result()
 

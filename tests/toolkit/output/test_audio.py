@@ -14,6 +14,7 @@ import soundfile
 
 from toolkit.audio.read import read_audio
 from toolkit.errors import Interrupted, OutputError, RuntimeFault
+from toolkit.output import audio as write
 from toolkit.output.audio import (
     GrowingWav,
     Written,
@@ -24,7 +25,6 @@ from toolkit.output.audio import (
     stream_wav,
     write_audio,
 )
-from toolkit.output import audio as write
 
 RATE = 24000
 LSB = 1 / 32768

@@ -172,22 +172,22 @@ def test_the_result_never_falls_and_is_kept_when_it_is_put_in_again():
     assert ordered == sorted(ordered) == monotonic(ordered)
 
 
-class Counted(int):
+class Totals(int):
     """A number that counts comparisons."""
 
     compared = 0
 
     def __lt__(self, other):
-        Counted.compared += 1
+        Totals.compared += 1
         return int.__lt__(self, other)
 
     def __neg__(self):
-        return Counted(int.__neg__(self))
+        return Totals(int.__neg__(self))
 
 
 @pytest.mark.parametrize("order", ["rising", "falling", "equal", "random", "nearly"])
 def test_twenty_thousand_take_n_log_n_comparisons(monkeypatch, order):
-    monkeypatch.setattr(Counted, "compared", 0)
+    monkeypatch.setattr(Totals, "compared", 0)
     random, size = np.random.default_rng(0), 20_000
     times = {
         "rising": np.arange(size),
@@ -196,6 +196,6 @@ def test_twenty_thousand_take_n_log_n_comparisons(monkeypatch, order):
         "random": random.integers(0, 5000, size),
         "nearly": np.arange(size) + random.integers(-50, 50, size),
     }[order]
-    ordered = monotonic(np.array([Counted(t) for t in times], dtype=object))
+    ordered = monotonic(np.array([Totals(t) for t in times], dtype=object))
     assert ordered == sorted(ordered) == monotonic(times)
-    assert Counted.compared <= 2 * size * 15  # two bisections an element, 2 ** 15 > size
+    assert Totals.compared <= 2 * size * 15  # two bisections an element, 2 ** 15 > size

@@ -1,0 +1,62 @@
+"""Exercise: the host side run on real audio in every form, so that each function of each component is called."""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+
+from models.pocket_tts.pipeline import Pipeline
+from models.pocket_tts.text import Prompt
+from models.pocket_tts.voices import clone
+from parity.ladder.subject import Clip
+from toolkit.bundle.bundle import Bundle
+from toolkit.component import Runtime
+from toolkit.runtimes.recording import Call
+from toolkit.spec import ExportPlan
+
+FRAMES_EXERCISED = 24  # frames of each clip's text: the parity at conversion wants real states, not a whole text
+
+
+def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence[Clip]) -> None:
+    """Run the host side on real texts and voices, so that each function of each component is called.
+
+    Each clip's text is said for some frames in the bundle's first voice, or the clip's own where there is none; the
+    clip is cloned where there is an encoder; every way that the plan's flow can sample is taken. A cache too small for
+    a whole text is filled.
+
+    Args:
+        plan: names the components and the flow's functions.
+        bundle: constants and host files; which packages it holds does not matter here.
+        runtime: usually a recording one.
+        clips: real audio with its text, at the model's rate.
+    """
+    whole = bundle.with_components(c.name for c in plan.components)
+    steps = sorted(sampled_steps(plan.host["flow_functions"]))
+    for clip in clips:
+        cloned = None
+        if whole.manifest.component("codec_encoder") is not None:
+            cloned = clone(clip.audio, whole, runtime, Pipeline(whole, runtime).host)
+        for flow_steps in steps:
+            pipeline = Pipeline(whole, runtime, flow_steps=flow_steps)
+            if not pipeline.host.voices:
+                pipeline.use(cloned)
+            prompt = pipeline.prompts(clip.text)[0]
+            say(pipeline, prompt, min(FRAMES_EXERCISED, max(pipeline.room(prompt), 1)))
+
+
+def say(pipeline: Pipeline, prompt: Prompt, most_frames: int) -> np.ndarray:
+    """The first frames of a chunk as audio."""
+    decoder = pipeline.decoder()
+    frames = islice(pipeline.frames(prompt, pipeline.noise(0)), most_frames)
+    return np.concatenate([decoder.decode(frame.latent) for frame in frames])
+
+
+def sampled_steps(functions: Sequence[str]) -> set[int]:
+    """Numbers of flow steps that take every function once: the fused ones, and another for `step`."""
+    fused = {int(name.removeprefix("steps_")) for name in functions if name != "step"}
+    return fused | ({next(n for n in range(2, len(fused) + 3) if n not in fused)} if "step" in functions else set())
+
+
+def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
+    """No component decides: the host compares the logit of the end, which has a gate of its own."""
+    return {}
