@@ -10,10 +10,10 @@ from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult
 from parity.ladder.subject import Clip
 from toolkit.bundle.bundle import Bundle, open_bundle
-from toolkit.bundle.manifest import Precision
 from toolkit.errors import BundleError
 from toolkit.model import ModelInfo
 from toolkit.runtimes.open import RuntimeChoice
+from toolkit.spec import Precision
 
 
 def walk_of_bundle(

@@ -9,7 +9,7 @@ from parity.ladder.packages import measure_bundle
 from toolkit.bundle.bundle import MANIFEST, Bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
 from toolkit.bundle.inspect import found_precision
-from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Compression, Manifest, PackageEntry, Precision
+from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
 from toolkit.bundle.versions import tool_versions
 from toolkit.bundle.writer import Staging
 from toolkit.errors import Interrupted, OutputError, ToolkitError
@@ -17,7 +17,7 @@ from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.compress import refuse_compression
 from toolkit.export.package import export_component, refuse_states
 from toolkit.model import ModelInfo
-from toolkit.spec import ComponentSpec, ExportPlan
+from toolkit.spec import ComponentSpec, Compression, ExportPlan, Precision
 
 BUILD_FOLDER = Path("build")
 
@@ -185,7 +185,7 @@ def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging
         sources_sha256=sources_sha256(request.model.id),
         precision=request.precision,
         compression=request.compression,
-        functions=tuple(f.entry() for f in spec.functions),
+        functions=tuple(FunctionEntry.of(f) for f in spec.functions),
     )
     staging.add(entry)
     return entry
@@ -203,7 +203,7 @@ def fingerprint(prepared: Prepared, spec: ComponentSpec) -> str:
     return sha256_of_json(
         {
             "component": spec.name,
-            "functions": [f.entry().model_dump(mode="json") for f in spec.functions],
+            "functions": [FunctionEntry.of(f).model_dump(mode="json") for f in spec.functions],
             "fp32_ops": spec.fp32_ops,
             "precision": request.precision,
             "compression": request.compression,

@@ -52,7 +52,7 @@ def describe_plan(prepared: "Prepared") -> dict[str, Any]:
                 "name": spec.name,
                 "precision": prepared.request.precision,
                 "compression": prepared.request.compression,
-                "functions": [_function(f.entry()) for f in spec.functions],
+                "functions": [_function(FunctionEntry.of(f)) for f in spec.functions],
             }
             for spec in prepared.components
         ],

@@ -15,10 +15,10 @@ import torch
 import milrun.ops  # noqa: F401  (fills the table)
 from milrun.errors import OpError, UnsupportedOpsError
 from milrun.numerics import round_to
-from milrun.ops.control_flow import TensorList
 from milrun.program import Binding, Block, Const, Function, Operation, Ref, TensorType, ValueType
 from milrun.registry import OpFn, find_op
 from milrun.step import LazyConst, Output, Step, argument_from_container, container_from_const, python_value
+from milrun.values import TensorList
 from milrun.watch import StopRun, Watch
 
 # Kinds of parameter that the program's structure fills, not an input.

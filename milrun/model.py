@@ -13,11 +13,11 @@ from milrun.errors import InputError, PackageError
 from milrun.executor import CompiledFunction
 from milrun.interface import InputType, input_types
 from milrun.numerics import FLOATS, container_from_numpy, numpy_from_container
-from milrun.ops.control_flow import TensorList
 from milrun.package import Package, open_package
 from milrun.program import Function, Operation, Program, TensorType, ValueType, parse_program
 from milrun.state import State
 from milrun.step import LazyConst
+from milrun.values import TensorList
 from milrun.watch import NotReachedWarning, StopRun, TraceRow, Watch
 
 

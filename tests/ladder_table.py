@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models import all_models
-from parity.ladder.gates import Gate
 from parity.ladder.ladder import QUESTIONS
 from parity.ladder.shared_rungs import SHARED
+from toolkit.spec import Gate
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "ladder.md"
 

@@ -141,7 +141,7 @@ def test_inspect_shows_the_bundle(run, checkpoint):
 def test_a_failed_gate_exits_1_and_is_in_the_manifest(run, checkpoint, tmp_path, monkeypatch):
     from toolkit import spec
 
-    strict = spec.Gate(psnr_db=400.0, rel_l2=0.0, cosine=1.0, reason="cannot be met")
+    strict = spec.package_gate(psnr_db=400.0, rel_l2=0.0, cosine=1.0, reason="cannot be met")
     original = spec.ComponentSpec.__init__
     monkeypatch.setattr(
         spec.ComponentSpec, "__init__", lambda self, *a, **k: original(self, *a, **{**k, "gates": {"fp16": strict}})

@@ -17,17 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from toolkit.errors import FIND_STAGE, ComponentFault
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """dtype name (`float32`, `int32`, `float16`) and fixed shape of an input, output or state."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.dtype} {list(self.shape)}"
+from toolkit.spec import TensorInfo
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,28 @@
-"""What a model's export module declares: components as data."""
+"""The ground of the toolkit: tensors, gates, and what a model's export module declares, as data."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
-from toolkit.bundle.manifest import Compression, FunctionEntry, Precision, TensorEntry
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp16", "fp32"]
+Compression = Literal["none", "int8", "palette4"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """dtype name (`float32`, `int32`, `float16`) and fixed shape of an input, output or state."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -31,42 +46,79 @@ class Tensor:
     example: np.ndarray | None = None
     piece: bool = False
 
-    def entry(self) -> TensorEntry:
-        """The manifest's form."""
-        return TensorEntry(name=self.name, dtype=self.dtype, shape=self.shape, meaning=self.meaning)
+    @property
+    def info(self) -> TensorInfo:
+        """Its dtype and shape."""
+        return TensorInfo(self.dtype, self.shape)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Limits for one output of a package against its eager wrapper, on real audio.
+    """Limits that the numbers of one output have to keep.
 
     Attributes:
+        reason: why these limits.
+        at_most: metric -> largest value that passes.
+        at_least: metric -> smallest value that passes.
+        measured: the value seen when the gate was set.
+    """
+
+    reason: str
+    at_most: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    measured: str = ""
+
+    def breaches(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
+        """What is out of bounds, one phrase each; a limit whose metric is missing or NaN is out too."""
+        found = [f"{int(n)} non-finite values"] if (n := metrics.get("non_finite", 0)) else []
+        for limits, sign, relation in ((self.at_most, 1, "<="), (self.at_least, -1, ">=")):
+            for name, limit in limits.items():
+                value = metrics.get(name, math.nan)
+                if not sign * value <= sign * limit:
+                    found.append(f"{name} {value:.5g}, must be {relation} {limit:.6g}")
+        return tuple(found)
+
+    def limited_to(self, metrics: Collection[str]) -> "Gate":
+        """The same gate with the limits of these metrics alone."""
+        kept = [{name: v for name, v in limits.items() if name in metrics} for limits in (self.at_most, self.at_least)]
+        return replace(self, at_most=kept[0], at_least=kept[1])
+
+    def __str__(self) -> str:
+        low = [f"{name} <= {limit:.6g}" for name, limit in self.at_most.items()]
+        return ", ".join([f"{name} >= {limit:.6g}" for name, limit in self.at_least.items()] + low)
+
+
+# What a package's outputs are measured by: floats by their error, integers (decisions) by the share that differs.
+FLOAT_METRICS = ("psnr_db", "cosine", "rel_l2")
+INTEGER_METRICS = ("flip_share",)
+
+
+def package_gate(
+    psnr_db: float, rel_l2: float, cosine: float, reason: str, measured: str = "", flips: float = 0.0
+) -> Gate:
+    """The gate for the outputs of a package, compared with its eager wrapper on real audio.
+
+    Args:
         psnr_db: smallest peak signal-to-noise ratio.
         rel_l2: largest relative L2 error.
         cosine: smallest cosine similarity.
         reason: why these limits.
         measured: the worst value seen when the gate was set.
-        flips: integer outputs: largest share of elements that may differ.
+        flips: for integer outputs, the largest share of elements that may differ.
     """
-
-    psnr_db: float
-    rel_l2: float
-    cosine: float
-    reason: str
-    measured: str = ""
-    flips: float = 0.0
+    return Gate(reason, {"rel_l2": rel_l2, "flip_share": flips}, {"psnr_db": psnr_db, "cosine": cosine}, measured)
 
 
-FP32_GATE = Gate(60.0, 1e-3, 0.99999, "float32 package: only the order of sums differs")
-FP16_GATE = Gate(35.0, 0.03, 0.999, "float16 package: every op rounds to 11 bits")
-INT8_GATE = Gate(
+FP32_GATE = package_gate(60.0, 1e-3, 0.99999, "float32 package: only the order of sums differs")
+FP16_GATE = package_gate(35.0, 0.03, 0.999, "float16 package: every op rounds to 11 bits")
+INT8_GATE = package_gate(
     30.0,
     0.1,
     0.995,
     "weights in 8 bits, a scale a channel: a weight is off by 1/254 of its channel's largest at most",
     measured="PSNR 33 dB, rel. L2 0.077, cosine 0.997: the codec's encoder of PocketTTS; recognisers 42 dB, 0.011",
 )
-PALETTE4_GATE = Gate(
+PALETTE4_GATE = package_gate(
     18.0,
     0.25,
     0.97,
@@ -84,15 +136,6 @@ class FunctionSpec:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     states: tuple[Tensor, ...] = ()
-
-    def entry(self) -> FunctionEntry:
-        """The manifest's form."""
-        return FunctionEntry(
-            name=self.name,
-            inputs=tuple(t.entry() for t in self.inputs),
-            outputs=tuple(t.entry() for t in self.outputs),
-            states=tuple(t.entry() for t in self.states),
-        )
 
 
 @dataclass(frozen=True)

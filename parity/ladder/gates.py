@@ -1,61 +1,9 @@
-"""Gates: limits with their reason and the value measured when they were set."""
+"""The gates that several models share, each with its reason and the value measured when it was set."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-if TYPE_CHECKING:
-    from toolkit.spec import Gate as PackageGate
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Limits that the numbers of one output have to keep.
-
-    Attributes:
-        reason: why these limits.
-        at_most: metric -> largest value that passes.
-        at_least: metric -> smallest value that passes.
-        measured: the value seen when the gate was set.
-    """
-
-    reason: str
-    at_most: Mapping[str, float] = field(default_factory=dict)
-    at_least: Mapping[str, float] = field(default_factory=dict)
-    measured: str = ""
-
-    def breaches(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
-        """What is out of bounds, one phrase each; a limit whose metric is missing or NaN is out too."""
-        found = [f"{int(n)} non-finite values"] if (n := metrics.get("non_finite", 0)) else []
-        for limits, sign, relation in ((self.at_most, 1, "<="), (self.at_least, -1, ">=")):
-            for name, limit in limits.items():
-                value = metrics.get(name, math.nan)
-                if not sign * value <= sign * limit:
-                    found.append(f"{name} {value:.5g}, must be {relation} {limit:.6g}")
-        return tuple(found)
-
-    def __str__(self) -> str:
-        low = [f"{name} <= {limit:.6g}" for name, limit in self.at_most.items()]
-        return ", ".join([f"{name} >= {limit:.6g}" for name, limit in self.at_least.items()] + low)
-
-
-def gate_from_package_gate(gate: "PackageGate", *, integer: bool) -> Gate:
-    """The gate for one output of a package, as its component declares it.
-
-    Args:
-        gate: of `ComponentSpec.gates`.
-        integer: whether the output holds integers, which are counted instead of measured.
-    """
-    if integer:
-        return Gate(gate.reason, at_most={"flip_share": gate.flips}, measured=gate.measured)
-    return Gate(
-        gate.reason,
-        at_most={"rel_l2": gate.rel_l2},
-        at_least={"psnr_db": gate.psnr_db, "cosine": gate.cosine},
-        measured=gate.measured,
-    )
-
+from toolkit.spec import Gate
 
 EXACT = Gate("counts, ids and decisions on the reference's own tensors have no tolerance", at_most={"mismatches": 0})
 

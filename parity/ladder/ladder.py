@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from parity.ladder.exhibits import Exhibit, Shown
-from parity.ladder.gates import Gate
 from parity.ladder.rungs import Declared, Rung
 from parity.ladder.tables import TitledTable
 from parity.measures.arrays import Metrics, NotComparableError, compare_arrays, worst
 from parity.measures.totals import Totals
 from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
+from toolkit.spec import Gate
 
 QUESTIONS: Mapping[str, str] = {
     "features": "is the host's front end right?",

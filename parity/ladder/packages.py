@@ -17,13 +17,12 @@ from itertools import groupby
 
 import numpy as np
 
-from parity.ladder.gates import Gate, gate_from_package_gate
 from parity.ladder.ladder import Row, Status, note_of_fault, row_from_metrics
 from parity.ladder.subject import Clip
 from parity.measures.arrays import Metrics, NotComparableError, compare_arrays, worst
 from parity.measures.margins import is_near_tie, top_two
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import Compression, ParityEntry, Precision
+from toolkit.bundle.manifest import ParityEntry
 from toolkit.component import Runtime
 from toolkit.corpora.open import open_corpus
 from toolkit.errors import BundleError, ComponentFault, RuntimeFault
@@ -31,8 +30,7 @@ from toolkit.model import ModelInfo
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import open_runtime
 from toolkit.runtimes.recording import Call, RecordingRuntime, replay
-from toolkit.spec import ExportPlan, FunctionSpec
-from toolkit.spec import Gate as PackageGate
+from toolkit.spec import FLOAT_METRICS, INTEGER_METRICS, Compression, ExportPlan, FunctionSpec, Gate, Precision
 
 DecisionLogits = Callable[[Call, Runtime], Mapping[str, np.ndarray]]
 """For a recorded call: integer output -> the logits it was taken from, as a runtime computes them from its inputs."""
@@ -232,8 +230,8 @@ class _Replay:
 
     def _gate(self, component: str, *, integer: bool) -> Gate:
         compression = self.compression.get(component, "none")
-        gate: PackageGate = self.plan.component(component).gate(self.precision[component], compression)
-        return gate_from_package_gate(gate, integer=integer)
+        gate = self.plan.component(component).gate(self.precision[component], compression)
+        return gate.limited_to(INTEGER_METRICS if integer else FLOAT_METRICS)
 
     def _output(
         self, blank: OutputParity, calls: Sequence[Call], outputs: Sequence[Mapping[str, np.ndarray]]

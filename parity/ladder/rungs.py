@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
-from parity.ladder.gates import Gate
+from toolkit.spec import Gate
 
 Gates = Gate | Mapping[str, Gate] | None
 

@@ -1,11 +1,9 @@
 """The rungs that every model has: its packages, and the device that runs them."""
 
-from parity.ladder.gates import gate_from_package_gate
 from parity.ladder.rungs import Rung
-from toolkit.spec import COMPRESSED_GATES, FP16_GATE, FP32_GATE
-from toolkit.spec import Gate as PackageGate
+from toolkit.spec import COMPRESSED_GATES, FLOAT_METRICS, FP16_GATE, FP32_GATE, Gate
 
-_GATES: dict[str, PackageGate] = {"fp32": FP32_GATE, "fp16": FP16_GATE} | dict(COMPRESSED_GATES)
+_GATES: dict[str, Gate] = {"fp32": FP32_GATE, "fp16": FP16_GATE} | dict(COMPRESSED_GATES)
 
 # A component may declare its own gates (`ComponentSpec.gates`); integers are counted, and may flip at a near tie.
 PACKAGES = Rung(
@@ -13,7 +11,7 @@ PACKAGES = Rung(
     "{component} {function}: {output}",
     "the eager wrapper, on inputs and states recorded from real audio",
     "the saved package on the portable runtime",
-    {case: gate_from_package_gate(gate, integer=False) for case, gate in _GATES.items()},
+    {case: gate.limited_to(FLOAT_METRICS) for case, gate in _GATES.items()},
 )
 DEVICE = Rung(
     "device",

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import Compression, Precision
 from toolkit.component import Runtime
 from toolkit.corpora.example import Example, WordTime
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.model import ModelInfo
-from toolkit.spec import ExportPlan
+from toolkit.spec import Compression, ExportPlan, Precision
 
 COARSEST_FIRST: tuple[Compression, ...] = ("palette4", "int8")
 

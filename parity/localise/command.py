@@ -143,7 +143,7 @@ def _open(bundle: Bundle, component: str, function: str) -> milrun.Model:
 def _localised(plan: ExportPlan, bundle: Bundle, component: str, function: str, calls: Sequence[Call]) -> Localised:
     spec, package = plan.component(component), _open(bundle, component, function)
     entry = next(c for c in bundle.manifest.components if c.name == component)
-    bounds = bounds_of(bundle, component, spec.gates[entry.precision].rel_l2)
+    bounds = bounds_of(bundle, component, spec.gates[entry.precision].at_most["rel_l2"])
     step = max(1, len(calls) // _CALLS_TRIED)
     call = max(calls[::step], key=lambda one: _error(package, one))
     find = bisect if _bytes(package) > _HELD_BYTES else localise

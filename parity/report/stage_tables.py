@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from parity.ladder.gates import Gate
 from parity.ladder.ladder import Row, StageResult
 from parity.ladder.tables import Cell, TitledTable
+from toolkit.spec import Gate
 
 _COLUMNS = {
     "max_abs": "max abs",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from commands.conversion import ConvertRequest, Prepared, convert
-from parity.ladder.gates import Gate, chain_gates, decisions_gate, mel_gate, wrapper_gate
+from parity.ladder.gates import chain_gates, decisions_gate, mel_gate, wrapper_gate
 from parity.ladder.judging import judge_margins
 from parity.ladder.rungs import Rung
 from parity.ladder.subject import Clip, ClipStream, Subject
@@ -21,7 +21,7 @@ from parity.measures.totals import Totals
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
-from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Gate, Tensor
 
 WIDTH, CLASSES, FRAMES = 48, 48, 6
 UNUSED = 16  # features of a head with outliers

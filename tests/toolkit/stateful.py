@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, Manifest, PackageEntry
+from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
 from toolkit.export.package import export_component
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 
@@ -118,7 +118,7 @@ def convert(plan, folder, precision):
                 sources_sha256="0",
                 precision=precision,
                 compression="none",
-                functions=tuple(f.entry() for f in spec.functions),
+                functions=tuple(FunctionEntry.of(f) for f in spec.functions),
             )
         )
     manifest = Manifest(

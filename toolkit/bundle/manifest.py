@@ -4,8 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Precision = Literal["fp16", "fp32"]
-Compression = Literal["none", "int8", "palette4"]
+from toolkit.spec import Compression, FunctionSpec, Precision, Tensor, TensorInfo
 
 
 class _Entry(BaseModel):
@@ -20,6 +19,16 @@ class TensorEntry(_Entry):
     shape: tuple[int, ...]
     meaning: str
 
+    @classmethod
+    def of(cls, tensor: Tensor) -> "TensorEntry":
+        """The entry of a declared tensor."""
+        return cls(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, meaning=tensor.meaning)
+
+    @property
+    def info(self) -> TensorInfo:
+        """Its dtype and shape."""
+        return TensorInfo(self.dtype, self.shape)
+
 
 class FunctionEntry(_Entry):
     """One entry point of a package; `main` when it has one only."""
@@ -28,6 +37,16 @@ class FunctionEntry(_Entry):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     states: tuple[TensorEntry, ...] = ()
+
+    @classmethod
+    def of(cls, function: FunctionSpec) -> "FunctionEntry":
+        """The entry of a declared function."""
+        return cls(
+            name=function.name,
+            inputs=tuple(map(TensorEntry.of, function.inputs)),
+            outputs=tuple(map(TensorEntry.of, function.outputs)),
+            states=tuple(map(TensorEntry.of, function.states)),
+        )
 
 
 class ParityEntry(_Entry):

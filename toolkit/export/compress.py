@@ -8,9 +8,9 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from toolkit.bundle.manifest import Compression
 from toolkit.errors import ToolkitError
 from toolkit.quiet import coremltools, quiet
+from toolkit.spec import Compression
 
 # Weights of fewer elements (biases, norms, small convolutions) stay as they are: nothing is won by them.
 SMALLEST_ELEMENTS = 2048

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from milrun.package import SCOPES, read_scopes, write_scopes
-from toolkit.bundle.manifest import Compression, Precision
 from toolkit.errors import RuntimeFault, ToolkitError
 from toolkit.export.compress import compress_model, refuse_compression
 from toolkit.quiet import coremltools, quiet
-from toolkit.spec import ComponentSpec, FunctionSpec, Tensor
+from toolkit.spec import ComponentSpec, Compression, FunctionSpec, Precision, Tensor
 
 # Multifunction packages and states both came with them.
 MULTIFUNCTION_TARGETS = frozenset({"iOS18", "macOS15"})

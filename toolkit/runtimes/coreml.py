@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.manifest import FunctionEntry, TensorEntry
-from toolkit.component import Component, Runtime, TensorInfo
+from toolkit.bundle.manifest import FunctionEntry
+from toolkit.component import Component, Runtime
 from toolkit.errors import RuntimeFault, UnsupportedError
 from toolkit.quiet import coremltools
+from toolkit.spec import TensorInfo
 
 ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 
@@ -92,7 +93,9 @@ class CoremlRuntime(Runtime):
 class _CoremlComponent(Component):
     def __init__(self, name: str, entry: FunctionEntry, model: Any) -> None:
         self.name, self.function = name, entry.name
-        self.inputs, self.outputs, self.states = _infos(entry.inputs), _infos(entry.outputs), _infos(entry.states)
+        self.inputs = {t.name: t.info for t in entry.inputs}
+        self.outputs = {t.name: t.info for t in entry.outputs}
+        self.states = {t.name: t.info for t in entry.states}
         self._model = model
 
     def _make_state(self, values: Mapping[str, np.ndarray]) -> Any:
@@ -129,7 +132,3 @@ def _declared(value: np.ndarray, info: TensorInfo | None) -> np.ndarray:
     if info and info.dtype == "float16" and value.dtype == np.float32:
         return value.astype(np.float16)
     return value
-
-
-def _infos(tensors: tuple[TensorEntry, ...]) -> dict[str, TensorInfo]:
-    return {t.name: TensorInfo(t.dtype, t.shape) for t in tensors}

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from toolkit.component import Component, Runtime, TensorInfo
-from toolkit.spec import ComponentSpec, ExportPlan, Tensor
+from toolkit.component import Component, Runtime
+from toolkit.spec import ComponentSpec, ExportPlan
 
 
 class EagerRuntime(Runtime):
@@ -40,9 +40,9 @@ class _EagerComponent(Component):
         self.name, self.function = spec.name, function
         self._spec = spec.function(function)
         self._module = spec.build(function).eval()
-        self.inputs = _infos(self._spec.inputs)
-        self.outputs = _infos(self._spec.outputs)
-        self.states = _infos(self._spec.states)
+        self.inputs = {t.name: t.info for t in self._spec.inputs}
+        self.outputs = {t.name: t.info for t in self._spec.outputs}
+        self.states = {t.name: t.info for t in self._spec.states}
 
     def _make_state(self, values: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         state = {name: torch.zeros_like(self._module.get_buffer(name)) for name in self.states}
@@ -67,7 +67,3 @@ class _EagerComponent(Component):
         values = result if isinstance(result, tuple) else (result,)
         # Copies: an output may be a view of a buffer, which the next call overwrites.
         return {t.name: v.numpy().astype(t.dtype) for t, v in zip(self._spec.outputs, values, strict=True)}
-
-
-def _infos(tensors: tuple[Tensor, ...]) -> dict[str, TensorInfo]:
-    return {t.name: TensorInfo(t.dtype, t.shape) for t in tensors}

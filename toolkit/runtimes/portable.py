@@ -8,8 +8,9 @@ import numpy as np
 import milrun
 from milrun.program import TensorType
 from milrun.state import State
-from toolkit.component import Component, Runtime, TensorInfo
+from toolkit.component import Component, Runtime
 from toolkit.errors import BundleError, RuntimeFault, UnsupportedError
+from toolkit.spec import TensorInfo
 
 
 class PortableRuntime(Runtime):

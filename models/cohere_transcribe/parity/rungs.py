@@ -2,7 +2,6 @@
 
 from parity.ladder.gates import (
     EXACT,
-    Gate,
     chain_gates,
     confidence_gate,
     decisions_gate,
@@ -12,6 +11,7 @@ from parity.ladder.gates import (
 )
 from parity.ladder.rungs import Rung
 from parity.measures.words import NORMALISER
+from toolkit.spec import Gate
 
 _WRAPPERS = wrapper_gate("PSNR 138 dB, rel. L2 4.7e-7 on the demo clips")
 _STATEFUL = Gate(

@@ -55,20 +55,24 @@ class KeysValues(Protocol):
     """Keys and values [L, K, T, d] float32 of a prefix of T positions."""
 
     @property
-    def keys(self) -> np.ndarray: ...
+    def keys(self) -> np.ndarray:
+        """Keys of every layer."""
 
     @property
-    def values(self) -> np.ndarray: ...
+    def values(self) -> np.ndarray:
+        """Values of every layer."""
 
 
 class VoicePrompt(Protocol):
     """A voice as `generate` takes it: latents [T, Z] float32 in the codec's space, or the cache made of them."""
 
     @property
-    def latents(self) -> np.ndarray | None: ...
+    def latents(self) -> np.ndarray | None:
+        """Latents; None where there is a cache."""
 
     @property
-    def cache(self) -> KeysValues | None: ...
+    def cache(self) -> KeysValues | None:
+        """Cache; None where there are latents."""
 
 
 class Reference:

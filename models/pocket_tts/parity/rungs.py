@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from parity.ladder.gates import EXACT, Gate, chain_gates, decisions_gate, drift_gate, wrapper_gate
+from parity.ladder.gates import EXACT, chain_gates, decisions_gate, drift_gate, wrapper_gate
 from parity.ladder.rungs import Rung
 from parity.measures.words import NORMALISER
+from toolkit.spec import Gate
 
 _WRAPPERS = wrapper_gate("PSNR 133 dB, rel. L2 7.4e-7 on the demo")
 _STATEFUL = Gate(

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from parity.ladder.gates import (
     EXACT,
-    Gate,
     chain_gates,
     confidence_gate,
     decisions_gate,
@@ -13,6 +12,7 @@ from parity.ladder.gates import (
     wrapper_gate,
 )
 from parity.ladder.rungs import Rung
+from toolkit.spec import Gate
 
 _WRAPPERS = wrapper_gate("PSNR 136 dB, rel. L2 2.8e-7 on the demo clips")
 _MODEL = "Qwen3ASRForTokenClassification"

@@ -11,7 +11,8 @@ from transformers import ParakeetFeatureExtractor, ParakeetForTDT
 from models.parakeet_tdt import MODEL
 from tests.models.bundles import bundle_without_packages
 from tests.models.parakeet_tdt.tiny import DEMO
-from toolkit.component import Component, Runtime, TensorInfo
+from toolkit.component import Component, Runtime
+from toolkit.spec import TensorInfo
 
 COMPONENTS = ("encoder", "prediction", "joint", "joint_decision", "decoder_step")
 

@@ -9,11 +9,11 @@ import pytest
 from parity.ladder import blame, engine
 from parity.ladder.blame import Walk, shares_of, walk_from_runs, walk_of_bundle
 from parity.ladder.engine import open_subject, run_ladder
-from parity.ladder.gates import Gate
 from parity.ladder.ladder import LadderResult, Row, StageResult, Status, row_from_metrics
 from tests.parity.toy import CHECKPOINT, Encoder, Head, Overflowing, Toy, clips, converted, outlier_toy, toy
 from toolkit.bundle.bundle import open_bundle
 from toolkit.bundle.checksums import sha256_of_path
+from toolkit.spec import Gate
 
 
 @pytest.fixture(autouse=True)

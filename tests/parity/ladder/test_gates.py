@@ -1,7 +1,6 @@
 import math
 
-from parity.ladder.gates import Gate, gate_from_package_gate
-from toolkit.spec import FP16_GATE
+from toolkit.spec import FLOAT_METRICS, FP16_GATE, INTEGER_METRICS, Gate
 
 GATE = Gate("because", at_most={"rel_l2": 0.03}, at_least={"psnr_db": 35})
 
@@ -23,5 +22,5 @@ def test_nan_missing_and_non_finite_are_breaches():
 
 
 def test_package_gate_counts_integers():
-    assert gate_from_package_gate(FP16_GATE, integer=True).at_most == {"flip_share": 0.0}
-    assert gate_from_package_gate(FP16_GATE, integer=False).at_least == {"psnr_db": 35.0, "cosine": 0.999}
+    assert FP16_GATE.limited_to(INTEGER_METRICS).at_most == {"flip_share": 0.0}
+    assert FP16_GATE.limited_to(FLOAT_METRICS).at_least == {"psnr_db": 35.0, "cosine": 0.999}

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.ladder.gates import Gate
 from parity.ladder.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
 from parity.ladder.rungs import Declared, Rung
 from parity.measures.totals import Totals
 from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
+from toolkit.spec import Gate
 
 EXACT = Gate("exact", at_most={"max_abs": 0})
 STAGES = ("features", "wrappers", "packages", "decode", "task")

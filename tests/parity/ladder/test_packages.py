@@ -8,10 +8,10 @@ import pytest
 
 from parity.ladder.ladder import Status
 from parity.ladder.packages import OutputParity, compare_packages
-from toolkit.component import Component, Runtime, TensorInfo
+from toolkit.component import Component, Runtime
 from toolkit.errors import BundleError, RuntimeFault
 from toolkit.runtimes.recording import Call, RecordingRuntime
-from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor, TensorInfo
 
 X = Tensor("x", (1, 3), "float32", "logits")
 PLAN = ExportPlan(

@@ -1,7 +1,8 @@
 import pytest
 
-from parity.ladder.gates import Gate, chain_gates
+from parity.ladder.gates import chain_gates
 from parity.ladder.rungs import Declared, Rung
+from toolkit.spec import Gate
 
 RUNG = Rung("wrappers", "flow {function}, {steps} steps: latent", "Flow", "wrapper flow", Gate("why"))
 

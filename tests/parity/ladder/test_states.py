@@ -22,11 +22,11 @@ from tests.toolkit.stateful import (
     embedded,
     plan,
 )
-from toolkit.component import Component, Runtime, TensorInfo
+from toolkit.component import Component, Runtime
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
 from toolkit.runtimes.recording import RecordingRuntime
-from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor, TensorInfo
 
 
 @pytest.fixture(scope="module")

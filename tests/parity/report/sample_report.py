@@ -3,10 +3,10 @@
 import numpy as np
 
 from parity.ladder.exhibits import Audio, Axis, Curves, Series, Spectrograms, Timeline, error_over
-from parity.ladder.gates import Gate
 from parity.ladder.ladder import Ladder, LadderResult, Row, Status, row_from_metrics
 from parity.ladder.rungs import Declared, Rung
 from parity.ladder.tables import TitledTable
+from toolkit.spec import Gate
 from toolkit.transcript import Word
 
 HOSTILE = "<script>document.title='owned'</script>\"'&amp;]]>\x00\ud800 <img src=x onerror=alert(1)>"

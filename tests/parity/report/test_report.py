@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from parity.ladder.gates import Gate
 from parity.ladder.ladder import Ladder, LadderResult, Row, Status, passed
 from parity.ladder.rungs import Declared, Rung
 from parity.ladder.tables import number
@@ -22,6 +21,7 @@ from parity.report.files import (
 )
 from tests.parity.report.sample_report import sample_table
 from toolkit.errors import OutputError
+from toolkit.spec import Gate
 
 GATE = Gate("why not", at_most={"max_abs": 0.5}, measured="0.1")
 MEL = Rung("features", "mel", "Extractor", "Mel", GATE)
