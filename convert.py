@@ -7,16 +7,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from commands.options import resolve_options, with_model_options
-from commands.terminal import print_json, progress, run, step_reporter
+from commands.terminal import new_app, print_json, run
 from models import all_models
 from toolkit.model import ModelInfo
 
-app = typer.Typer(
-    help="Convert speech models to Core ML packages.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = new_app("Convert speech models to Core ML packages.")
 
 
 def main() -> None:
@@ -38,19 +33,15 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         typer.echo(f"{row['model']:24}{row['task']:16}{row['checkpoint']}\n{'':24}{row['summary']}")
 
 
-@app.command()
+@app.command(epilog="Example:  convert inspect build/parakeet-tdt/demo")
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `convert` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity."""
-    from commands.describe import describe_bundle, text_from_description
+    from commands.convert_model import inspect_bundle
 
-    description = describe_bundle(bundle)
-    if as_json:
-        print_json(description)
-    else:
-        typer.echo(text_from_description(description))
+    inspect_bundle(bundle, as_json=as_json)
 
 
 def _model_command(model: ModelInfo) -> Callable[..., None]:
@@ -62,23 +53,25 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
         output: Annotated[
             Path | None, typer.Option(help="Folder to write.  [default: build/<model>/<checkpoint>]")
         ] = None,
-        only: Annotated[list[str] | None, typer.Option(help="Convert this component only; repeatable.")] = None,
-        precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="What the packages compute in.")] = "fp16",
+        only: Annotated[list[str] | None, typer.Option(help="Convert only this component; repeatable.")] = None,
+        precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="Compute precision of the packages.")] = "fp16",
         compress: Annotated[
             Literal["none", "int8", "palette4"],
-            typer.Option(help="Store weights in fewer bits: int8 by channel, or 4-bit palettes (iOS18/macOS15)."),
+            typer.Option(help="Weight compression: int8 per channel, or 4-bit palettes (needs iOS18/macOS15)."),
         ] = "none",
         target: Annotated[
             Literal["iOS17", "iOS18", "macOS14", "macOS15"],
-            typer.Option(help="Oldest system; before iOS18/macOS15 each audio length is a package of its own."),
+            typer.Option(
+                help="Minimum deployment target; before iOS18/macOS15, each audio length becomes a separate package."
+            ),
         ] = "iOS18",
-        force: Annotated[bool, typer.Option("--force", help="Convert again what is already there.")] = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, write nothing.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Convert again even if the bundle is up to date.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         *,
         extra: dict[str, Any],
     ) -> None:
-        from commands.conversion import ConvertRequest, prepare
+        from commands.convert_model import ConvertRequest, convert_model
 
         request = ConvertRequest(
             model=model,
@@ -92,48 +85,16 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
             force=force,
             options=resolve_options(model, "convert", extra),
         )
-        prepared = prepare(request)
-        if dry_run:
-            _show_plan(prepared, as_json)
-        else:
-            _convert(prepared, as_json)
+        convert_model(request, dry_run=dry_run, as_json=as_json)
 
     command.__doc__ = f"Convert {model.id}: {model.summary}."
     return with_model_options(command, "convert", [model])
 
 
-def _show_plan(prepared: Any, as_json: bool) -> None:
-    from commands.describe import describe_plan, text_from_description
-
-    description = describe_plan(prepared)
-    if as_json:
-        print_json(description)
-    else:
-        typer.echo(text_from_description(description))
-
-
-def _convert(prepared: Any, as_json: bool) -> None:
-    from commands.conversion import convert
-    from commands.describe import describe_bundle, text_from_description
-
-    with progress() as bar:
-        result = convert(prepared, step_reporter(bar, f"convert {prepared.request.model.id}"))
-    description = describe_bundle(result.bundle.path) | {"converted": result.converted, "kept": result.kept}
-    if as_json:
-        print_json(description)
-    else:
-        typer.echo(text_from_description(description))
-    if not result.passed:
-        typer.echo(
-            "error: a package is out of its gate (marked FAILED above); see docs/debugging-accuracy.md", err=True
-        )
-        raise typer.Exit(1)
-
-
 for _model in all_models().values():
-    app.command(_model.id)(_model_command(_model))
-    for _alias in _model.aliases:
-        app.command(_alias, hidden=True)(_model_command(_model))
+    _example = f"Example:  convert {_model.id} --checkpoint demo --output build/demo"
+    for _name in (_model.id, *_model.aliases):
+        app.command(_name, hidden=_name != _model.id, epilog=_example)(_model_command(_model))
 
 
 if __name__ == "__main__":

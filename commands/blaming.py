@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from commands.conversion import ConvertRequest, OnStep, Prepared, convert, fingerprint, prepare
+from commands.demo import demo_recogniser
 from parity.ladder.blame import COMPRESSED, DEVICE, FP16, FP32, WRAPPERS, Walk, walk_from_runs
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult
@@ -19,7 +20,7 @@ from toolkit.spec import Precision
 def walk_of_bundle(
     model: ModelInfo,
     bundle: Bundle,
-    runtime: RuntimeChoice,
+    runtime: str,
     clips: Callable[[], Iterable[Clip]],
     options: Mapping[str, Any],
     result: LadderResult,
@@ -44,7 +45,7 @@ def walk_of_bundle(
     fresh = {name: value for name, value in options.items() if name != "resume"}  # a resumed run measures nothing
 
     def run(of: Bundle, on: RuntimeChoice) -> LadderResult:
-        return run_ladder(open_subject(model, of, on, clips(), fresh), {})
+        return run_ladder(open_subject(model, of, on, clips(), fresh, demo_recogniser), {})
 
     precisions = {c.precision for c in bundle.manifest.components}
     compressed = {c.compression for c in bundle.manifest.components} - {"none"}

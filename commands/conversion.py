@@ -12,6 +12,7 @@ from toolkit.bundle.inspect import found_precision
 from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
 from toolkit.bundle.versions import tool_versions
 from toolkit.bundle.writer import Staging
+from toolkit.contract import export_of
 from toolkit.errors import Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.compress import refuse_compression
@@ -89,7 +90,7 @@ def prepare(request: ConvertRequest) -> Prepared:
     refuse_compression(request.compression, request.target)
     checkpoint = resolve_checkpoint(request.model, request.checkpoint, request.revision)
     options = {o.name: o.default for o in request.model.options.get("convert", ())} | request.options
-    plan = request.model.module("export").plan(checkpoint.folder, options)
+    plan = export_of(request.model).plan(checkpoint.folder, options)
     names = [c.name for c in plan.components]
     if unknown := set(request.only) - set(names):
         raise ToolkitError(f"no component {', '.join(sorted(unknown))}", f"There are: {', '.join(names)}.")

@@ -4,11 +4,17 @@ from pathlib import Path
 
 from commands.conversion import ConvertRequest, OnStep, convert, default_output, prepare
 from commands.terminal import progress, step_reporter
+from models import find_model
 from toolkit.bundle.bundle import open_bundle
 from toolkit.bundle.manifest import Manifest
+from toolkit.contract import Transcriber, transcriber
 from toolkit.errors import BundleError
 from toolkit.export.checkpoint import resolve_checkpoint
 from toolkit.model import ModelInfo
+from toolkit.runtimes.open import open_runtime
+
+# The model whose demo judges whether speech is understood.
+RECOGNISER = "parakeet-tdt"
 
 
 def demo_bundle(model: ModelInfo) -> Path:
@@ -46,3 +52,10 @@ def _is_default(manifest: Manifest, model: ModelInfo) -> bool:
         and manifest.options == {o.name: o.default for o in model.options.get("convert", ())}
         and manifest.checkpoint.sha256 == resolve_checkpoint(model, "demo").entry().sha256
     )
+
+
+def demo_recogniser() -> Transcriber:
+    """A recogniser that knows the words of the demo checkpoints, on the portable runtime."""
+    model = find_model(RECOGNISER)
+    bundle = open_bundle(ensure_demo_bundle(model))
+    return transcriber(model, bundle, open_runtime("portable", bundle, model), {})

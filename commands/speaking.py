@@ -1,16 +1,17 @@
-"""Speaking a text: where the audio goes, how fast it was made, and what is told of it."""
+"""`infer` for models that speak: where the audio goes, how fast it was made, and what the user is told."""
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import typer
 
+from commands.infer_request import InferRequest
 from commands.terminal import progress, step_reporter
+from toolkit.contract import Speaker, speaker
 from toolkit.errors import RuntimeFault
 from toolkit.output.audio import (
     Written,
@@ -22,6 +23,7 @@ from toolkit.output.audio import (
 )
 
 STDOUT = "standard output"
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,44 @@ def destination(output: Path | None, stream: bool) -> Destination:
     return Destination(str(output), lambda blocks, rate: write_audio(output, blocks, rate), live=False)
 
 
-def speak(pipeline: Any, text: str, to: Destination) -> Speech:
+def speak(request: InferRequest) -> None:
+    """Write the speech of a text; the model declares `text`, `text_file` and `stream`.
+
+    Raises:
+        typer.BadParameter: audio or a text format was given.
+        typer.Exit: the process reading the stream closed its end.
+    """
+    if request.audio:
+        raise typer.BadParameter(f"{request.model.id} speaks: give --text or --text-file instead of AUDIO")
+    if request.form:
+        raise typer.BadParameter(f"{request.model.id} speaks: --format is for models that listen")
+    options = dict(request.options)
+    _, _, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
+    to = destination(request.output, stream)
+    text = request.text("the words to speak")
+    bundle, runtime = request.open()
+    pipeline = speaker(request.model, bundle, runtime, options)
+    try:
+        speech = spoken(pipeline, text, to)
+    except BrokenPipeError as error:  # the reader of stdout has enough
+        raise typer.Exit(BROKEN_PIPE) from error
+    notes = list(pipeline.notes)
+    if speech.clipped:
+        notes.append(f"{speech.clipped} samples were too loud and are clipped")
+    for line in [*(f"note: {note}" for note in notes), speech.summary(runtime.name)]:
+        typer.echo(line, err=True)
+
+
+def spoken(pipeline: Speaker, text: str, to: Destination) -> Speech:
     """Speak a text, with a progress bar, and a line on stderr at the first audio where it can be heard then.
 
     Args:
-        pipeline: has `sample_rate`, `load()`, `chunks(text)` and `speak(text, progress)`, which yields [n] float32.
-        text: what to say.
-        to: where it goes.
+        pipeline: of a model that speaks.
+        text: the words to speak.
+        to: where the audio goes.
 
     Raises:
-        ToolkitError: the text cannot be spoken, or the audio not be written.
+        ToolkitError: the text cannot be spoken, or the audio cannot be written.
         BrokenPipeError: the reader of stdout has left.
     """
     with progress() as bar:

@@ -1,4 +1,4 @@
-"""What the three commands share: exit codes, one-line errors, progress bars that keep quiet in a pipe."""
+"""What the three commands share: exit codes, one-line errors, and progress bars that are silent in a pipe."""
 
 import json
 import sys
@@ -14,9 +14,15 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from toolkit.errors import ToolkitError
 
+GATE_FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 USAGE = 2
 INTERNAL_FAULT = 4
+
+
+def new_app(help_text: str | None = None) -> typer.Typer:
+    """A command line with the project's settings."""
+    return typer.Typer(help=help_text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def run(app: typer.Typer) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models import all_models
+from parity.ladder.contract import parity_of
 from parity.ladder.ladder import QUESTIONS
 from parity.ladder.shared_rungs import SHARED
 from toolkit.spec import Gate
@@ -62,7 +63,7 @@ def table(rungs):
 def page():
     """The Markdown page."""
     sections = [("Every model", SHARED)]
-    sections += [(model.id, model.module("rungs").RUNGS) for model in all_models().values()]
+    sections += [(model.id, parity_of(model).rungs) for model in all_models().values()]
     return _HEAD + "\n\n".join(f"## {title}\n\n{table(rungs)}" for title, rungs in sections) + "\n"
 
 

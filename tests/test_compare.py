@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 import compare
-from models import find_model
+from commands import compare_request
+from models import all_models, find_model
 from models.parakeet_tdt import MODEL
 from tests.command_runner import command_runner
 from tests.machine import verdict_of_a_pass
@@ -126,7 +127,7 @@ def test_folder_of_your_own(run, bundle, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there on macOS")
 def test_coreml_off_macos_is_not_available(run, monkeypatch):
-    monkeypatch.setattr(compare, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+    monkeypatch.setattr("commands.comparing.demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
     code, out, err = run("--runtime", "coreml")
     assert (code, out) == (3, "")
     assert "portable" in err
@@ -148,7 +149,7 @@ def test_coreml_off_macos_is_not_available(run, monkeypatch):
     ],
 )
 def test_usage_errors_are_one_line_before_any_work(run, monkeypatch, arguments, message):
-    monkeypatch.setattr(compare, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+    monkeypatch.setattr("commands.comparing.demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
@@ -166,20 +167,20 @@ def test_bad_dataset_and_bad_audio_are_one_line(run, bundle, tmp_path):
 
 
 def test_bundle_decides_the_model_and_refuses_another(bundle, monkeypatch):
-    assert compare._models(None, bundle) == [find_model("parakeet-tdt")]
-    assert compare._models(None, None) == list(compare.all_models().values())
+    assert compare_request.chosen_models(None, bundle) == [find_model("parakeet-tdt")]
+    assert compare_request.chosen_models(None, None) == list(all_models().values())
     other = ModelInfo("other", "models.other", "transcription", "Other", "o/o", "other")
-    monkeypatch.setattr(compare, "find_model", lambda name: other if name == "other" else MODEL)
+    monkeypatch.setattr("commands.options.find_model", lambda name: other if name == "other" else MODEL)
     with pytest.raises(compare.typer.BadParameter, match="is a bundle of parakeet-tdt, not of other"):
-        compare._models("other", bundle)
+        compare_request.chosen_models("other", bundle)
 
 
 def test_options_of_other_models_are_refused_when_a_model_is_named():
     option = ModelOption("beam", int, 1, "Beam.")
     with_beam = ModelInfo("b", "models.b", "transcription", "B", "b/b", "b", options={"compare": (option,)})
-    assert compare._options([with_beam, MODEL], {"beam": 2}, asked=False) == {"b": {"beam": 2}, MODEL.id: {}}
+    assert compare_request.options_of([with_beam, MODEL], {"beam": 2}, asked=False) == {"b": {"beam": 2}, MODEL.id: {}}
     with pytest.raises(compare.typer.BadParameter, match="no option --beam"):
-        compare._options([MODEL], {"beam": 2}, asked=True)
+        compare_request.options_of([MODEL], {"beam": 2}, asked=True)
 
 
 def test_nothing_heavy_is_imported_for_help():

@@ -54,7 +54,9 @@ def test_blame_and_save_then_against(run, bundle, tmp_path):
 @pytest.fixture
 def no_bundle(monkeypatch):
     """Nothing may be converted or opened."""
-    monkeypatch.setattr(compare, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+    for module in ("comparing", "localising"):
+        asked = f"commands.{module}.demo_bundle"
+        monkeypatch.setattr(asked, lambda model: pytest.fail("the demo bundle was asked for"))
 
 
 @pytest.mark.parametrize(

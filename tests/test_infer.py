@@ -34,8 +34,8 @@ def run(model, monkeypatch, capsys, tmp_path):
     bundle = host_bundle(folder, host)
     (folder / "manifest.json").write_text(bundle.manifest.model_dump_json())
     monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: folder)
-    monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: bundle)
-    monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: ReferenceRuntime(model, host))
+    monkeypatch.setattr("commands.infer_request.open_bundle", lambda path: bundle)
+    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a: ReferenceRuntime(model, host))
     capsys.readouterr()
     return command_runner(command, monkeypatch, capsys)
 

@@ -105,8 +105,8 @@ def heron(monkeypatch, folder):
 def run(heron, monkeypatch, capfdbinary, tmp_path):
     """Run the command in this process: (exit code, stdout, stderr)."""
     monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: tmp_path)
-    monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", lambda path: path)
-    monkeypatch.setattr("toolkit.runtimes.open.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
+    monkeypatch.setattr("commands.infer_request.open_bundle", lambda path: path)
+    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, stdin=b"", model="heron"):
@@ -360,11 +360,12 @@ def test_help_shows_no_default_where_the_checkpoint_has_it(run):
 def test_a_reader_that_leaves_ends_it_quietly(folder, tmp_path):
     """In a shell: what python leaves in its own buffers at the end would show here."""
     code = (
-        "import sys, types, models, toolkit.bundle.bundle, toolkit.runtimes.open;"
+        "import sys, types, models, commands.infer_request as request;"
         "models.__path__.append(sys.argv.pop(1));"
-        "toolkit.bundle.bundle.open_bundle = lambda path: path;"
-        "toolkit.runtimes.open.open_runtime = lambda *a: types.SimpleNamespace(name='portable');"
-        "import infer; infer.demo_bundle = lambda model: None; infer.main()"
+        "request.open_bundle = lambda path: path;"
+        "request.open_runtime = lambda *a: types.SimpleNamespace(name='portable');"
+        "request._demo_bundle = lambda model: None;"
+        "import infer; infer.main()"
     )
     (tmp_path / "a.txt").write_text("word " * 1000)
     line = '"$0" -c "$1" "$2" --model heron --stream --text-file "$3" | head -c 1000; echo "${PIPESTATUS[0]}"'

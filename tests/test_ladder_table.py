@@ -1,5 +1,6 @@
 """docs/ladder.md is what its command writes, and every model declares its rungs in full."""
 
+import importlib
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ MODELS = all_models()
 
 
 def rungs_of(model):
-    return MODELS[model].module("rungs")
+    return importlib.import_module(f"{MODELS[model].package}.parity.rungs")
 
 
 def constants(module):

@@ -1,4 +1,4 @@
-"""The arrows: commands -> models -> (wrappers, toolkit) -> milrun, and what may import torch and coremltools."""
+"""The arrows between rooms, what a reference may import, and what may import torch and coremltools."""
 
 import ast
 import subprocess
@@ -8,42 +8,86 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("milrun", "wrappers", "toolkit", "models")
-# Room -> the rooms of ours that it may import.
+HOUSES = ("milrun", "wrappers", "toolkit", "parity", "models", "commands")
+# The rooms from the ground up: a room imports from rooms below it, never from its own height or above.
+# A package without an entry of its own belongs to the nearest one around it.
+ROOMS = (
+    ("milrun",),
+    ("wrappers",),
+    ("toolkit",),  # errors, spec, component, model, transcript, quiet: the ground
+    ("toolkit.text", "toolkit.audio", "toolkit.output", "toolkit.bundle", "parity", "parity.measures"),
+    ("toolkit.loops", "toolkit.corpora", "toolkit.contract"),
+    ("toolkit.export",),
+    ("toolkit.runtimes",),
+    ("parity.ladder",),
+    ("parity.localise", "parity.report.html"),
+    ("parity.report",),
+    ("models",),
+    ("models.*",),  # export and pipeline: the product
+    ("models.*.parity",),  # the proof
+    ("commands",),
+)
+HEIGHT = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
+# Beside the heights: what a house may import at all.
 ALLOWED = {
     "milrun": {"milrun"},
     "wrappers": {"wrappers"},
     "toolkit": {"toolkit", "milrun"},
-    "models": {"models", "toolkit", "wrappers", "milrun"},
+    "parity": {"parity", "toolkit", "milrun"},
+    "models": {"models", "parity", "toolkit", "wrappers"},
+    "commands": {"commands", "models", "parity", "toolkit", "milrun"},
 }
 COREMLTOOLS = {"toolkit/quiet.py", "toolkit/runtimes/coreml.py", "milrun/standin.py"}
+COMMANDS = ("convert.py", "infer.py", "compare.py")
 # The host side: runs on a Mac without torch and transformers.
 TORCH_FREE = (
     "toolkit/audio",
     "toolkit/bundle",
     "toolkit/corpora",
-    "toolkit/decoding",
-    "toolkit/component.py",
+    "toolkit/loops",
+    "toolkit/output",
+    "toolkit/text",
+    "toolkit/*.py",
     "toolkit/runtimes/coreml.py",
     "toolkit/runtimes/recording.py",
-    "toolkit/errors.py",
-    "commands/terminal.py",
+    "commands/listening.py",
     "commands/speaking.py",
+    "commands/options.py",
+    "commands/terminal.py",
     "models/*/pipeline.py",
     "models/*/__init__.py",
-    "infer.py",
-    "convert.py",
-    "compare.py",
+    *COMMANDS,
 )
 
 
-def imports(file, *, top_level_only=False):
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in tree.body if top_level_only else ast.walk(tree):
+def tree_of(file):
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def run_nodes(node):
+    """The nodes of a module that run: what stands under TYPE_CHECKING does not."""
+    for child in ast.iter_child_nodes(node):
+        if not is_type_checking(child):
+            yield child
+            yield from run_nodes(child)
+
+
+def imports(file, nodes=ast.walk):
+    """Full names of what a module imports, those inside functions too."""
+    for node in nodes(tree_of(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield from (name if is_ours(name := f"{node.module}.{a.name}") else node.module for a in node.names)
+
+
+def is_ours(name):
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def sources(*patterns):
@@ -52,12 +96,56 @@ def sources(*patterns):
             yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_arrows_go_one_way(room):
-    for file in sources(room):
+def module_of(file):
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module):
+    """The nearest room around a module; a model's name counts as `*`."""
+    parts = module.split(".")
+    if parts[0] == "models" and len(parts) > 1:
+        parts[1] = "*"
+    return next(room for k in range(len(parts), 0, -1) if (room := ".".join(parts[:k])) in HEIGHT)
+
+
+@pytest.mark.parametrize("house", HOUSES)
+def test_arrows_between_rooms_go_down(house):
+    for file in sources(house):
+        module = module_of(file)
+        here = room_of(module)
         for name in imports(file):
-            top = name.split(".")[0]
-            assert top not in ROOMS or top in ALLOWED[room], f"{file.relative_to(ROOT)} imports {name}"
+            if name.split(".")[0] not in HOUSES:
+                continue
+            there = room_of(name)
+            arrow = f"{file.relative_to(ROOT)} ({here}) imports {name} ({there})"
+            assert name.split(".")[0] in ALLOWED[house], arrow
+            assert there == here or HEIGHT[there] < HEIGHT[here], arrow
+            if "*" in there and "*" in here:
+                assert name.split(".")[1] == module.split(".")[1], f"one model calls another: {arrow}"
+
+
+def test_every_package_has_its_height():
+    """A new package must say where it stands, and a room of the table must exist."""
+    packages = {module_of(p) for house in HOUSES for p in sources(f"{house}/**/__init__.py", f"{house}/__init__.py")}
+    named = {room_of(package) for package in packages}
+    models = {p for p in packages if p.startswith("models.")}
+    assert packages - models - set(HEIGHT) == {"milrun.ops"}
+    assert set(HEIGHT) - named == {"toolkit.contract"}  # a module that stands above its package
+
+
+def test_no_file_is_in_a_circle():
+    files = {module_of(f): f for f in sources(*HOUSES)}
+    arrows = {m: {n for n in imports(f) if n in files and n != m} for m, f in files.items()}
+    while free := {m for m, names in arrows.items() if not names}:
+        arrows = {m: names - free for m, names in arrows.items() if m not in free}
+    assert not arrows, f"circles among {sorted(arrows)}"
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("models/*/parity/reference.py")), ids=lambda f: f.parts[-3])
+def test_a_reference_imports_nothing_that_it_judges(file):
+    """Only the dataclasses that a transcript is made of are shared: the reference is independent of the port."""
+    ours = {name for name in imports(file) if name.split(".")[0] in HOUSES}
+    assert ours <= {"toolkit.transcript"}
 
 
 def code_words(file):
@@ -73,21 +161,23 @@ def code_words(file):
 
 def test_generic_code_names_no_model():
     models = [p.name for p in (ROOT / "models").iterdir() if (p / "__init__.py").exists()]
-    for file in sources("toolkit", "milrun"):
+    for file in sources("toolkit", "parity", "milrun"):
         for word in code_words(file):
             assert not any(m in word.replace("-", "_") for m in models), f"{file.relative_to(ROOT)} names {word}"
 
 
 def test_three_places_import_coremltools():
-    for file in sources(*ROOMS, "infer.py", "convert.py", "compare.py"):
+    for file in sources(*HOUSES, *COMMANDS):
         if str(file.relative_to(ROOT)) not in COREMLTOOLS:
             assert not [n for n in imports(file) if n.split(".")[0] == "coremltools"], file
 
 
 @pytest.mark.parametrize("pattern", TORCH_FREE)
 def test_the_host_side_imports_no_torch(pattern):
-    for file in sources(pattern):
-        heavy = [n for n in imports(file) if n.split(".")[0] in ("torch", "transformers")]
+    files = list(sources(pattern))
+    assert files
+    for file in files:
+        heavy = [n for n in imports(file, run_nodes) if n.split(".")[0] in ("torch", "transformers")]
         assert not heavy, f"{file.relative_to(ROOT)} imports {heavy}"
 
 

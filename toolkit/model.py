@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Literal
 
 Task = Literal["transcription", "alignment", "synthesis"]
@@ -59,6 +60,6 @@ class ModelInfo:
     aliases: tuple[str, ...] = ()
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
 
-    def module(self, part: Literal["export", "reference", "pipeline", "rungs"]) -> Any:
-        """Import one of the model's modules; `export` and `reference` bring torch with them."""
+    def module(self, part: Literal["export", "pipeline", "parity"]) -> ModuleType:
+        """Import one of the model's modules; `toolkit.contract` and `parity.ladder.contract` say what is in them."""
         return importlib.import_module(f"{self.package}.{part}")

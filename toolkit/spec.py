@@ -152,7 +152,7 @@ class ComponentSpec:
     """
 
     name: str
-    build: Callable[[str], torch.nn.Module]
+    build: "Callable[[str], torch.nn.Module]"
     functions: tuple[FunctionSpec, ...]
     gates: Mapping[Precision, Gate] = field(default_factory=lambda: {"fp16": FP16_GATE, "fp32": FP32_GATE})
     fp32_ops: tuple[str, ...] = ()

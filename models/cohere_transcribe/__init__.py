@@ -34,7 +34,6 @@ MODEL = ModelInfo(
             ModelOption("no_repeat_ngram", int, 0, "No run of this many tokens comes twice; 0 is off."),
             ModelOption("eos_bias", float, 0.0, "Added to the score of the end, for decoders that never stop."),
             ModelOption("punctuation", bool, True, "Capitals and punctuation, or plain words."),
-            ModelOption("timestamps", str, "off", "The model tells no times.", ("off",)),
         ),
         "compare": (
             ModelOption(

@@ -77,11 +77,13 @@ class StatefulDecoder(CachedDecoder):
         caches = {"key_cache": outputs["key_out"], "value_cache": outputs["value_out"]}
         values = {name: cache.astype(np.float16) for name, cache in caches.items()}
         self._state = self._runtime.load(self.component, "step").make_state(values)
-        return outputs["logits"][0]
+        result: np.ndarray = outputs["logits"][0]
+        return result
 
     def _step(self, token: int, position: int) -> np.ndarray:
         inputs = {"token": np.array([[token]], np.int32), "position": np.array([position], np.int32)}
-        return self._call("step", inputs, self._state)["logits"][0]
+        result: np.ndarray = self._call("step", inputs, self._state)["logits"][0]
+        return result
 
 
 class ExternalDecoder(CachedDecoder):
@@ -100,7 +102,8 @@ class ExternalDecoder(CachedDecoder):
 
     def _keep(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         self._key, self._value = outputs["key_out"], outputs["value_out"]
-        return outputs["logits"][0]
+        result: np.ndarray = outputs["logits"][0]
+        return result
 
 
 class StatelessDecoder(CachedDecoder):
@@ -119,7 +122,8 @@ class StatelessDecoder(CachedDecoder):
 
     def _last(self, position: int) -> np.ndarray:
         last = np.array([position], np.int32)
-        return self._call("main", {"tokens": self._tokens, "last": last})["logits"][0]
+        result: np.ndarray = self._call("main", {"tokens": self._tokens, "last": last})["logits"][0]
+        return result
 
 
 DECODERS: dict[DecoderForm, type[CachedDecoder]] = {

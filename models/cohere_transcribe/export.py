@@ -1,7 +1,7 @@
 """Cohere Transcribe's components, constants and host files, read from a checkpoint."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import cohere_transcribe as wrappers
 from wrappers.conformer import Subsampling
+
+Head = Literal["raw", "log-softmax"]
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -40,17 +42,18 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     prompts = _prompts(processor)
     cache = _cache(int(options["max_tokens"]), len(prompts["en"]["punctuated"]), model.config)
     forms = str(options["decoder"]).split(",")
-    sizes = _Sizes(model, windows, cache, len(prompts["en"]["punctuated"]), str(options["head"]))
+    head: Head = options["head"]
+    sizes = _Sizes(model, windows, cache, len(prompts["en"]["punctuated"]), head)
     decoders = {"stateful": sizes.stateful, "external": sizes.external, "stateless": sizes.stateless}
     return ExportPlan(
         components=(sizes.encoder(), sizes.cross_kv(), *(build() for form, build in decoders.items() if form in forms)),
-        host=_host(model, processor, windows, cache, prompts, str(options["head"])),
+        host=_host(model, processor, windows, cache, prompts, head),
         assets=nemo_assets(processor.feature_extractor, processor.tokenizer),
         options={
             "audio_seconds": ",".join(f"{s:g}" for s in seconds),
             "decoder": ",".join(form for form in decoders if form in forms),
             "max_tokens": cache,
-            "head": options["head"],
+            "head": head,
         },
     )
 
@@ -100,7 +103,7 @@ class _Sizes:
         head: raw or log-softmax.
     """
 
-    def __init__(self, model: Any, windows: list[dict[str, Any]], cache: int, prompt: int, head: str) -> None:
+    def __init__(self, model: Any, windows: list[dict[str, Any]], cache: int, prompt: int, head: Head) -> None:
         config = model.config
         self._model, self._windows, self._prompt, self._head = model, windows, prompt, head
         self._cache, self._frames = cache, windows[-1]["encoder_frames"]
@@ -222,7 +225,7 @@ def _prompts(processor: Any) -> dict[str, dict[str, list[int]]]:
 
 
 def _host(
-    model: Any, processor: Any, windows: list[dict[str, Any]], cache: int, prompts: dict[str, Any], head: str
+    model: Any, processor: Any, windows: list[dict[str, Any]], cache: int, prompts: dict[str, Any], head: Head
 ) -> dict[str, Any]:
     config, extractor = model.config, processor.feature_extractor
     end = config.eos_token_id if isinstance(config.eos_token_id, int) else config.eos_token_id[0]

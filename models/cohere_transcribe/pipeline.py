@@ -1,6 +1,6 @@
 """Cohere Transcribe on the host: quiet cuts, mel, encoder, one decoder, text of every piece joined by language."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,12 +14,12 @@ from toolkit.audio.quiet_cuts import cut_at_quiet_points
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
+from toolkit.contract import Progress, Transcriber
 from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
 from toolkit.loops.seq2seq import Decoded, Decoder, GreedyOptions, greedy
 from toolkit.text.detokenise import Detokeniser
 from toolkit.transcript import Segment, Token, Transcript, join_segments
 
-Progress = Callable[[int, int], None]
 # The names that a bundle's languages go by beside their codes.
 LANGUAGE_NAMES = {
     "arabic": "ar", "german": "de", "greek": "el", "english": "en", "spanish": "es", "french": "fr", "italian": "it",
@@ -67,7 +67,7 @@ class Heard:
         return {"cross_key": self.cross_key, "cross_value": self.cross_value, "encoder_length": self.encoder_length}
 
 
-class Pipeline:
+class Pipeline(Transcriber):
     """Audio in, transcript out, with the components of one bundle on one runtime.
 
     Args:
@@ -80,7 +80,6 @@ class Pipeline:
         no_repeat_ngram: no run of this many tokens comes twice; 0 is off.
         eos_bias: added to the score of the end.
         punctuation: capitals and punctuation, or plain words.
-        timestamps: `off`; the model has none.
         dither: add the reference's own noise to the audio; parity compares without, where nothing hides behind it.
         encoder_function: use this length of the encoder only.
 
@@ -101,20 +100,18 @@ class Pipeline:
         no_repeat_ngram: int = 0,
         eos_bias: float = 0.0,
         punctuation: bool = True,
-        timestamps: Literal["off"] = "off",
         dither: bool = True,
         encoder_function: str | None = None,
     ) -> None:
         if max_tokens < 0:
             raise ToolkitError(f"--max-tokens is {max_tokens}", "Give 0 for all that the cache holds, or more.")
-        del timestamps  # its one value says what the model can do
         self.host = host_constants(bundle, HostConstants)
         self.bundle, self.runtime, self._punctuation = bundle, runtime, punctuation
         self.language = self.language_code(language)
         self._dither = self.host.dither if dither else 0.0
         self._options = GreedyOptions(repetition_penalty, no_repeat_ngram, eos_bias)
-        arrays = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
-        self._mel = NemoMel(self.host.mel, *arrays, self.host.sample_rate)
+        filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
+        self._mel = NemoMel(self.host.mel, filters, window, self.host.sample_rate)
         self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
         self.decoder_form: DecoderForm = self._available(decoder)
         self._windows = tuple(

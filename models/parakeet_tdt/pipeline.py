@@ -1,6 +1,5 @@
 """Parakeet TDT on the host: mel, encoder windows, one greedy loop, text and times."""
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Literal, TypedDict
 
@@ -11,6 +10,7 @@ from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
+from toolkit.contract import Progress, Transcriber
 from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
 from toolkit.loops.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.loops.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
@@ -19,7 +19,6 @@ from toolkit.text.detokenise import Detokeniser
 from toolkit.transcript import Transcript
 
 StepForm = Literal["split", "decision", "fused"]
-Progress = Callable[[int, int], None]
 
 # What each form needs, fastest first.
 STEP_COMPONENTS: dict[StepForm, tuple[str, ...]] = {
@@ -54,7 +53,7 @@ class Features(TypedDict):
     length: int
 
 
-class Pipeline:
+class Pipeline(Transcriber):
     """Audio in, transcript out, with the components of one bundle on one runtime.
 
     Args:
@@ -82,8 +81,8 @@ class Pipeline:
             raise ToolkitError(f"--max-symbols is {max_symbols}", "Give 0 for no bound, or a positive number.")
         self.host = host_constants(bundle, HostConstants)
         self._bundle, self._runtime, self._max_symbols = bundle, runtime, max_symbols
-        arrays = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
-        self._mel = NemoMel(self.host.mel, *arrays, self.host.sample_rate)
+        filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
+        self._mel = NemoMel(self.host.mel, filters, window, self.host.sample_rate)
         self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
         self._step_form = self._available(step)
         self._windows = self._chosen(encoder_function)

@@ -225,10 +225,12 @@ class Flow:
         """hidden [D], noise [Z] -> latent [Z], normalised."""
         component = self._runtime.load("flow", self._function)
         if self._fused:
-            return component.predict({"hidden": hidden[None], "noise": noise[None]})["latent"][0]
-        latent = noise[None]
+            fused: np.ndarray = component.predict({"hidden": hidden[None], "noise": noise[None]})["latent"][0]
+            return fused
+        latent: np.ndarray = noise[None]
         for index in range(self.steps):
             s, t = (np.full((1, 1), (index + offset) / self.steps, np.float32) for offset in (0, 1))
             velocity = component.predict({"hidden": hidden[None], "latent": latent, "s": s, "t": t})["velocity"]
             latent = latent + velocity / np.float32(self.steps)
-        return latent[0]
+        row: np.ndarray = latent[0]
+        return row

@@ -46,7 +46,8 @@ class Decoder:
 
     def __init__(self, runtime: Runtime, host: HostConstants) -> None:
         self._stream = Stream(runtime.load("codec_decoder"), host)
-        self._mean, self._std = np.float32(host.latent_mean), np.float32(host.latent_std)
+        self._mean = np.array(host.latent_mean, np.float32)
+        self._std = np.array(host.latent_std, np.float32)
         self._fade = np.linspace(0, 1, host.fade_in_samples, dtype=np.float32)
 
     def decode(self, latent: np.ndarray) -> np.ndarray:

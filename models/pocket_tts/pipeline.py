@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from models.pocket_tts.voices import Voice, check_voice, open_voice
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host_constants import host_constants
 from toolkit.component import Runtime
+from toolkit.contract import Progress, Speaker
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.loops.flow import Frame, LatentModel, StopRule, frames, gaussian_noise
 
-Progress = Callable[[int, int], None]
 NEEDED = ("text_embedding", "voice_projection", "backbone", "flow", "codec_decoder")
 
 
@@ -33,7 +33,7 @@ class Speech:
         self.step, self.sample = utterance.step, flow.sample
 
 
-class Pipeline:
+class Pipeline(Speaker):
     """Text in, audio out, with the components of one bundle on one runtime.
 
     Args:

@@ -1,6 +1,6 @@
 """Qwen3-ForcedAligner on the host: mel, chunks, prompt, one pass, times that never run backwards."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -12,6 +12,7 @@ from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
 from toolkit.bundle.bundle import Bundle, rebuild_step
 from toolkit.bundle.host_constants import HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
+from toolkit.contract import Aligner, Progress
 from toolkit.errors import AudioError, BundleError, ToolkitError
 from toolkit.loops.rope import rotary_tables
 from toolkit.text.forced_words import language_from_name, monotonic, split_words
@@ -19,7 +20,6 @@ from toolkit.text.tokenise import Tokeniser
 from toolkit.transcript import Transcript, Word
 
 EncoderForm = Literal["split", "monolithic"]
-Progress = Callable[[int, int], None]
 
 ENCODER_COMPONENTS: dict[EncoderForm, tuple[str, ...]] = {
     "split": ("audio_conv", "audio_transformer"),
@@ -101,7 +101,7 @@ class Marks:
     logits: np.ndarray
 
 
-class Pipeline:
+class Pipeline(Aligner):
     """Audio and its text in, the time of every word out, with the components of one bundle on one runtime.
 
     Args:
@@ -116,8 +116,8 @@ class Pipeline:
     def __init__(self, bundle: Bundle, runtime: Runtime, *, encoder: EncoderForm | Literal["auto"] = "auto") -> None:
         self.host = host_constants(bundle, HostConstants)
         self.bundle, self._runtime = bundle, runtime
-        arrays = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
-        self._mel = WhisperMel(self.host.mel, *arrays, self.host.sample_rate)
+        filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
+        self._mel = WhisperMel(self.host.mel, filters, window, self.host.sample_rate)
         self._tokeniser = Tokeniser(bundle.asset("tokenizer.json"))
         self.encoder_form: EncoderForm = self._available(encoder)
 
@@ -241,7 +241,8 @@ class Pipeline:
         sequence = self._sequence(len(prompt.ids), function)
         ids = np.full((1, sequence.tokens), prompt.ids[-1], np.int32)
         ids[0, : len(prompt.ids)] = prompt.ids
-        embeddings = self._runtime.load("embedding", sequence.function).predict({"ids": ids})["embeddings"][0].copy()
+        outputs = self._runtime.load("embedding", sequence.function).predict({"ids": ids})
+        embeddings: np.ndarray = outputs["embeddings"][0].copy()
         embeddings[prompt.audio] = audio
         return embeddings
 
@@ -250,7 +251,9 @@ class Pipeline:
         sequence = self._sequence(len(embeddings))
         cos, sin = self._angles(sequence.tokens)
         decoder = self._runtime.load("decoder_prefill", sequence.function)
-        return decoder.predict({"embeddings": embeddings[None], "cos": cos[None], "sin": sin[None]})["hidden"][0]
+        outputs = decoder.predict({"embeddings": embeddings[None], "cos": cos[None], "sin": sin[None]})
+        hidden: np.ndarray = outputs["hidden"][0]
+        return hidden
 
     def classify(self, hidden: np.ndarray) -> Marks:
         """The head on marked rows [P, D] of the decoder's output."""
@@ -293,7 +296,8 @@ class Pipeline:
         """Frames [F, D] of one chunk of mel [M, T], by its number."""
         width = self.host.chunk_mel_frames
         columns = np.ascontiguousarray(mel[None, :, chunk * width : (chunk + 1) * width])
-        return self._runtime.load("audio_conv").predict({"mel": columns})["frames"][0]
+        frames: np.ndarray = self._runtime.load("audio_conv").predict({"mel": columns})["frames"][0]
+        return frames
 
     def _transform(self, transformer: AudioFunction, frames: np.ndarray) -> np.ndarray:
         """Frames [n, D] of whole windows, but for the last one -> [n, H]."""

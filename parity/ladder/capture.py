@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from parity.ladder.contract import DecisionLogits
 from parity.ladder.ladder import Row, SkipStage, Status
-from parity.ladder.packages import DecisionLogits, compare_packages
+from parity.ladder.packages import compare_packages
 from parity.ladder.subject import Subject
 from toolkit.bundle.bundle import MANIFEST, Bundle
 from toolkit.bundle.checksums import sha256_of_path

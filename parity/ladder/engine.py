@@ -1,11 +1,12 @@
 """The whole ladder for one subject: the model fills its stages, the engine those that every model shares."""
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from parity.ladder.capture import Capture, replay_capture, save_capture
+from parity.ladder.contract import ModelParity, parity_of
 from parity.ladder.facts import facts_of
 from parity.ladder.ladder import WHOLE_STAGE, Ladder, LadderResult, Row, SkipStage, Status
 from parity.ladder.packages import CLIPS_EXERCISED, compare_packages, record_calls
@@ -13,6 +14,7 @@ from parity.ladder.rungs import Declared, Rung
 from parity.ladder.shared_rungs import DEVICE, PACKAGES, SHARED
 from parity.ladder.subject import Clip, ClipStream, Subject
 from toolkit.bundle.bundle import Bundle
+from toolkit.contract import Transcriber, export_of
 from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.model import ModelInfo
 from toolkit.runtimes.eager import EagerRuntime
@@ -23,7 +25,12 @@ _NOT_RECORDED = "there are no calls to replay: the host side failed on the wrapp
 
 
 def open_subject(
-    model: ModelInfo, bundle: Bundle, runtime: RuntimeChoice, clips: Iterable[Clip], options: Mapping[str, Any]
+    model: ModelInfo,
+    bundle: Bundle,
+    runtime: RuntimeChoice,
+    clips: Iterable[Clip],
+    options: Mapping[str, Any],
+    recogniser: Callable[[], Transcriber] | None = None,
 ) -> Subject:
     """Put a bundle to the test on a runtime.
 
@@ -33,7 +40,7 @@ def open_subject(
     """
     name = resolve(runtime)
     checkpoint = checkpoint_of_bundle(bundle, model)
-    plan = model.module("export").plan(checkpoint.folder, bundle.manifest.options)
+    plan = export_of(model).plan(checkpoint.folder, bundle.manifest.options)
     eager = EagerRuntime(plan)
     return Subject(
         model=model,
@@ -45,6 +52,7 @@ def open_subject(
         packages=None if name == "eager" else open_runtime("portable", bundle, model),
         clips=ClipStream(clips, CLIPS_EXERCISED),
         options=options,
+        recogniser=recogniser,
     )
 
 
@@ -58,9 +66,6 @@ def run_ladder(
 ) -> LadderResult:
     """Run every stage; a stage that fails does not keep the later ones from running.
 
-    The model's `rungs` module has `RUNGS`; its `reference` module `measure(subject, ladder)`, which compares them,
-    `exercise` and `decision_logits`.
-
     Args:
         subject: what is put to the test.
         about: facts for the report.
@@ -71,11 +76,11 @@ def run_ladder(
     Raises:
         OutputError: the capture cannot be written.
     """
-    reference = subject.model.module("reference")
-    rungs = (*subject.model.module("rungs").RUNGS, *SHARED)
+    parity = parity_of(subject.model)
+    rungs = (*parity.rungs, *SHARED)
     ladder = Ladder(subject.model.id, declared_for(subject, rungs), about, exhibits=exhibits)
     ladder.facts += facts_of(subject.bundle)
-    reference.measure(subject, ladder)
+    parity.measure(subject, ladder)
     ladder.about["clips"] = str(subject.clips.count)
     calls: list[Call] | None = [] if subject.packages is None and not save else None
     if calls is None:
@@ -83,12 +88,12 @@ def run_ladder(
         with ladder.attempt("decode", "the host side on the wrappers"):
             calls = record_calls(subject.plan, subject.bundle, subject.model, subject.clips.first)
     with ladder.attempt("packages", WHOLE_STAGE):
-        _packages(subject, ladder, calls, reference)
+        _packages(subject, ladder, calls, parity)
     with ladder.attempt("device", WHOLE_STAGE):
         if against is None:
-            _device(subject, ladder, calls, reference)
+            _device(subject, ladder, calls, parity)
         else:
-            for row in replay_capture(against, subject, reference.decision_logits):
+            for row in replay_capture(against, subject, parity.decision_logits):
                 ladder.add_row("device", row, DEVICE if row.gate else None)
     if save:
         save_capture(save, subject, calls or [])
@@ -101,24 +106,24 @@ def declared_for(subject: Subject, rungs: Sequence[Rung]) -> Declared:
     return Declared(rungs, subject.case, planned, tuple(subject.precision))
 
 
-def _packages(subject: Subject, ladder: Ladder, calls: list[Call] | None, reference: Any) -> None:
+def _packages(subject: Subject, ladder: Ladder, calls: list[Call] | None, parity: ModelParity) -> None:
     if subject.packages is None:
         raise SkipStage("the eager runtime is under test, it runs no packages")
     if calls is None:
         raise SkipStage(_NOT_RECORDED)
-    hook = reference.decision_logits
+    hook = parity.decision_logits
     sides = subject.packages, subject.eager
-    for parity in compare_packages(
+    for found in compare_packages(
         subject.plan, calls, *sides, subject.precision, hook, compression=subject.compression
     ):
-        ladder.add_row("packages", parity.row(), PACKAGES)
+        ladder.add_row("packages", found.row(), PACKAGES)
     missing = [c.name for c in subject.plan.components if c.name not in subject.precision]
     if missing:
         note = f"the bundle holds no package of it: {', '.join(missing)}"
         ladder.add_row("packages", Row("components left out", Status.SKIPPED, note=note))
 
 
-def _device(subject: Subject, ladder: Ladder, calls: list[Call] | None, reference: Any) -> None:
+def _device(subject: Subject, ladder: Ladder, calls: list[Call] | None, parity: ModelParity) -> None:
     """Core ML against the portable runtime on the same recorded inputs and states."""
     if platform.system() != "Darwin":
         raise SkipStage(f"Core ML runs on macOS only, this is {platform.system()}; --against replays a capture of one")
@@ -128,8 +133,8 @@ def _device(subject: Subject, ladder: Ladder, calls: list[Call] | None, referenc
         raise SkipStage(_NOT_RECORDED)
     portable, device = subject.packages, open_runtime("coreml", subject.bundle, subject.model)
     replayed = [replay(call, portable) for call in calls if call.component in subject.precision]
-    hook = reference.decision_logits
-    for parity in compare_packages(
+    hook = parity.decision_logits
+    for found in compare_packages(
         subject.plan, replayed, device, portable, subject.precision, hook, compression=subject.compression
     ):
-        ladder.add_row("device", parity.row(), DEVICE)
+        ladder.add_row("device", found.row(), DEVICE)

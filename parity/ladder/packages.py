@@ -17,6 +17,7 @@ from itertools import groupby
 
 import numpy as np
 
+from parity.ladder.contract import DecisionLogits, parity_of
 from parity.ladder.ladder import Row, Status, note_of_fault, row_from_metrics
 from parity.ladder.subject import Clip
 from parity.measures.arrays import Metrics, NotComparableError, compare_arrays, worst
@@ -31,9 +32,6 @@ from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.open import open_runtime
 from toolkit.runtimes.recording import Call, RecordingRuntime, replay
 from toolkit.spec import FLOAT_METRICS, INTEGER_METRICS, Compression, ExportPlan, FunctionSpec, Gate, Precision
-
-DecisionLogits = Callable[[Call, Runtime], Mapping[str, np.ndarray]]
-"""For a recorded call: integer output -> the logits it was taken from, as a runtime computes them from its inputs."""
 
 # Clips that the packages stage runs, and calls that it keeps of each function: enough to fill every window and to see
 # blanks and tokens, and no more memory than a few hundred MB at the published size.
@@ -116,11 +114,11 @@ def record_calls(plan: ExportPlan, bundle: Bundle, model: ModelInfo, clips: Sequ
     Args:
         plan: the model's components.
         bundle: constants and host files.
-        model: its reference module has `exercise(plan, bundle, runtime, clips)`.
+        model: the family; `exercise` of its parity module makes the calls.
         clips: real audio with its text, at the model's rate.
     """
     recording = RecordingRuntime(EagerRuntime(plan), CALLS_KEPT)
-    model.module("reference").exercise(plan, bundle, recording, clips)
+    parity_of(model).exercise(plan, bundle, recording, clips)
     return recording.calls
 
 
@@ -146,7 +144,7 @@ def measure_bundle(
     compression = {c.name: c.compression for c in entries}
     # The eager model is in memory too: weights kept in float32 would double what a large model takes.
     packages = open_runtime("portable", bundle, model, cache_weights=False)
-    hook = model.module("reference").decision_logits
+    hook = parity_of(model).decision_logits
     found = compare_packages(plan, calls, packages, EagerRuntime(plan), precision, hook, compression=compression)
     return {name: [p.entry() for p in found if p.component == name] for name in precision}
 

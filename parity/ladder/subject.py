@@ -1,6 +1,6 @@
 """What is put to the test: one bundle, its checkpoint, a runtime, and clips of real audio."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
+from toolkit.contract import Transcriber
 from toolkit.corpora.example import Example, WordTime
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.model import ModelInfo
@@ -79,6 +80,7 @@ class Subject:
         packages: runs the saved packages; None where only the wrappers are under test.
         clips: real audio.
         options: the model's own options of `compare`, as they were resolved.
+        recogniser: opens a recogniser that judges whether speech is understood; None where there is none.
     """
 
     model: ModelInfo
@@ -90,6 +92,7 @@ class Subject:
     packages: Runtime | None
     clips: ClipStream
     options: Mapping[str, Any] = field(default_factory=dict)
+    recogniser: Callable[[], Transcriber] | None = None
 
     @property
     def decodes_in(self) -> Precision:

@@ -34,9 +34,9 @@ from rich.table import Table
 from rich.text import Text
 
 from parity.ladder.ladder import QUESTIONS, LadderResult, Row, StageResult, Status, passed
+from parity.ladder.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 from parity.ladder.tables import Cell, TitledTable, cell_text
 from parity.report.html.page import html_from_results
-from parity.report.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 from toolkit.errors import OutputError
 from toolkit.output.files import check_output
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from commands.conversion import ConvertRequest, Prepared, convert
+from parity.ladder.contract import ModelParity
 from parity.ladder.gates import chain_gates, decisions_gate, mel_gate, wrapper_gate
 from parity.ladder.judging import judge_margins
 from parity.ladder.rungs import Rung
@@ -120,14 +121,13 @@ class Toy:
         """In place of `ModelInfo`."""
         modules = {
             "export": SimpleNamespace(plan=self.plan),
-            "rungs": SimpleNamespace(RUNGS=RUNGS),
-            "reference": SimpleNamespace(
-                measure=self.measure,
-                exercise=lambda plan, bundle, runtime, clips: [self.port(runtime, self.front(c.audio)) for c in clips],
-                decision_logits=None,
-            ),
+            "parity": SimpleNamespace(PARITY=ModelParity(RUNGS, self.measure, self.exercise)),
         }
         return SimpleNamespace(id=ID, task="transcription", options={}, demo_clips=(".",), module=modules.__getitem__)
+
+    def exercise(self, plan, bundle, runtime, clips):
+        for clip in clips:
+            self.port(runtime, self.front(clip.audio))
 
     def front(self, audio):
         return (audio[: FRAMES * WIDTH].reshape(FRAMES, WIDTH) * self.gain).astype(np.float32)

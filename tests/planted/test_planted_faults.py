@@ -131,7 +131,7 @@ def test_a_stale_package_is_refused_before_anything_runs(run, site, monkeypatch)
     def never(*arguments, **settings):
         raise AssertionError("something ran")
 
-    monkeypatch.setattr("parity.ladder.engine.open_subject", never)
+    monkeypatch.setattr("commands.comparing.open_subject", never)
     folder = with_stale_joint(site("parakeet-tdt"))
     code, out, err = run("--bundle", folder, "--num-files", 1)
     assert (code, out, err.count("\n")) == (BundleError.exit_code, "", 1)

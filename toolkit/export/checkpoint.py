@@ -3,13 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.bundle.manifest import CheckpointEntry
+from toolkit.contract import export_of
 from toolkit.errors import CheckpointError
 from toolkit.model import ModelInfo
+from toolkit.spec import ExportPlan
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "demo"
 # What a checkpoint may bring: weights as safetensors, configuration, tokenizer. No pickles, no code.
@@ -155,10 +157,10 @@ def checkpoint_of_bundle(bundle: Bundle, model: ModelInfo) -> Checkpoint:
     return checkpoint
 
 
-def plan_of_bundle(bundle: Bundle, model: ModelInfo) -> Any:
+def plan_of_bundle(bundle: Bundle, model: ModelInfo) -> ExportPlan:
     """The `ExportPlan` that a bundle was made from, for the wrappers behind its packages.
 
     Raises:
         CheckpointError: the checkpoint is no longer there, or its weights are others now.
     """
-    return model.module("export").plan(checkpoint_of_bundle(bundle, model).folder, bundle.manifest.options)
+    return export_of(model).plan(checkpoint_of_bundle(bundle, model).folder, bundle.manifest.options)

@@ -7,8 +7,9 @@ import numpy as np
 
 from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm, StatefulDecoder
 from models.cohere_transcribe.parity import rungs
+from models.cohere_transcribe.parity.exercise import decoder_forms
 from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
-from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun, decoder_forms
+from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun
 from models.cohere_transcribe.pipeline import Heard, Pipeline
 from parity.ladder.exhibits import SECONDS, Axis, Spectrograms, error_over
 from parity.ladder.judging import judge_margins, judge_results
@@ -185,9 +186,10 @@ class Comparison:
 
     def _text(self, name: DecoderForm, form: _Form, clip: Clip) -> str:
         """What the port says of a clip that the reference cuts elsewhere."""
+        text = ""
         with self._ladder.attempt("decode", f"{clip.id}, {name}"):
-            return form.pipeline.transcribe(clip.audio).text
-        return ""
+            text = form.pipeline.transcribe(clip.audio).text
+        return text
 
     def _skip(self, stage: str, what: str, why: str) -> None:
         self._ladder.add_row(stage, Row(what, Status.SKIPPED, note=why))
@@ -276,8 +278,9 @@ class Comparison:
         """The reference's logits as the bundle's head gives them."""
         if self._first.host.head == "raw":
             return logits
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        shifted: np.ndarray = logits - logits.max(axis=-1, keepdims=True)
+        log_softmax: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        return log_softmax
 
     def _count(self, texts: ClipTexts) -> None:
         if texts.truth:

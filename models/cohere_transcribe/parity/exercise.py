@@ -1,6 +1,6 @@
 """Exercise: the host side run on real audio in every form, so that each function of each component is called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from models.cohere_transcribe.pipeline import Pipeline
 from parity.ladder.subject import Clip
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
-from toolkit.runtimes.recording import Call
 from toolkit.spec import ExportPlan
 
 STEPS_EXERCISED = 24  # steps of each decoder form on each clip: enough to read and write the cache
@@ -53,8 +52,3 @@ def decoder_forms(plan: ExportPlan) -> tuple[DecoderForm, ...]:
     """The forms of the decoder that a plan holds."""
     names = {c.name for c in plan.components}
     return tuple(form for form, name in COMPONENTS.items() if name in names)
-
-
-def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
-    """No component decides: the host takes the argmax of logits, which have a gate of their own."""
-    return {}

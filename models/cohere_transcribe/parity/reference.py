@@ -107,7 +107,8 @@ class Reference:
         ids = torch.from_numpy(np.concatenate([piece.prompt, tokens[:-1]]).astype(np.int64))[None]
         mask = torch.arange(len(piece.mel))[None] < piece.length
         outputs = self.model(torch.from_numpy(piece.mel)[None], attention_mask=mask, decoder_input_ids=ids)
-        return outputs.logits[0, len(piece.prompt) - 1 :].numpy()
+        result: np.ndarray = outputs.logits[0, len(piece.prompt) - 1 :].numpy()
+        return result
 
     @torch.no_grad()
     def _piece(self, inputs: Mapping[str, torch.Tensor], row: int) -> ReferencePiece:

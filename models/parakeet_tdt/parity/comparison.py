@@ -84,9 +84,9 @@ class Comparison:
         with self._ladder.attempt("wrappers", clip.id):
             self._encoder_wrapper(run)
             self._decoder_wrappers(run)
-        mels = (mel[: run.length].T for mel in (run.mel, features["mel"]))
+        theirs, ours = (mel[: run.length].T for mel in (run.mel, features["mel"]))
         hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
-        self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
+        self._ladder.exhibit("features", "mel", Spectrograms.of(theirs, ours, SECONDS, hop_s), clip.id)
         limit = self._pipeline.max_steps(len(features["mel"]))
         self._ladder.compare(rungs.LIMIT, np.array([self._reference.max_length(len(run.mel)) - 1]), np.array([limit]))
         with self._ladder.attempt("decode", f"{clip.id}, loop"):

@@ -121,12 +121,14 @@ class Reference:
     def encode(self, mel: np.ndarray, length: int) -> np.ndarray:
         """Valid encoder frames [T', D] after the projector (`pooler_output`) of mel [T, M]."""
         output = self.model.get_audio_features(**_mel_inputs(mel, length), output_attention_mask=True)
-        return output.pooler_output[0, : int(output.attention_mask.sum())].numpy()
+        result: np.ndarray = output.pooler_output[0, : int(output.attention_mask.sum())].numpy()
+        return result
 
     @torch.no_grad()
     def predict(self, tokens: np.ndarray) -> np.ndarray:
         """Outputs of the prediction network [U, D] for a sequence of tokens [U], teacher-forced."""
-        return self.model.decoder(torch.from_numpy(tokens.astype(np.int64))[None])[0].numpy()
+        result: np.ndarray = self.model.decoder(torch.from_numpy(tokens.astype(np.int64))[None])[0].numpy()
+        return result
 
     @torch.no_grad()
     def joint(self, frames: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

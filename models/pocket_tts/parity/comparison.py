@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,6 +37,8 @@ from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.component import Runtime
 from toolkit.errors import CheckpointError, ToolkitError
 from toolkit.loops.flow import Frame, StopRule, frames
+
+_Kind = TypeVar("_Kind", bound=Pipeline)
 
 
 @dataclass
@@ -81,7 +84,7 @@ class Comparison:
     def run(self) -> None:
         """All clips, a run to the cache's end, then what is counted over all of them."""
         try:
-            self._listener = Listener(self._subject.bundle, self._host.sample_rate)
+            self._listener = Listener(self._subject, self._host.sample_rate)
         except SkipStage as skip:
             self._ladder.skip(rungs.INTELLIGIBILITY, str(skip))
         first = self._ways[0]
@@ -123,8 +126,11 @@ class Comparison:
             return None
         return _Way(steps, pipeline, self._pipeline(subject.eager, steps))
 
-    def _pipeline(self, runtime: Runtime, steps: int, kind: type[Pipeline] = Pipeline, later: int = 0) -> Pipeline:
-        """A pipeline of some kind; `later` is added to the seed asked for."""
+    def _pipeline(self, runtime: Runtime, steps: int, later: int = 0) -> Pipeline:
+        """A pipeline; `later` is added to the seed asked for."""
+        return self._pipeline_of(Pipeline, runtime, steps, later)
+
+    def _pipeline_of(self, kind: type[_Kind], runtime: Runtime, steps: int, later: int = 0) -> _Kind:
         subject = self._subject
         bundle = subject.bundle
         if runtime is subject.eager:
@@ -134,7 +140,7 @@ class Comparison:
 
     def _several_chunks(self, way: _Way) -> SeveralChunks:
         runtimes = (self._subject.runtime, self._subject.eager)
-        retold, wrapped = (self._pipeline(runtime, way.steps, Retold) for runtime in runtimes)
+        retold, wrapped = (self._pipeline_of(Retold, runtime, way.steps) for runtime in runtimes)
         own = self._pipeline(self._subject.runtime, way.steps)
         return SeveralChunks(self._ladder, self._reference, own, retold, wrapped, self._texts)
 
@@ -162,7 +168,7 @@ class Comparison:
         if "codec_encoder" in self._subject.precision:
             with self._ladder.attempt("decode", f"{clip.id}, cloned voice"):
                 cloned = clone(clip.audio, self._subject.bundle, self._subject.runtime, host).latents
-                compare(rungs.CLONED, latents, cloned)
+                compare(rungs.CLONED, latents, np.asarray(cloned))
 
     def _clip(self, clip: Clip, way: _Way, voice: Voice) -> None:
         split, chunks = way.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
@@ -289,15 +295,16 @@ class Comparison:
         samples, of = count * self._host.frame_samples, len(run.latents)
         ours = audio[:samples]
         way.latents.add(run.latents[:count], control.latents[:count], latents[:count], of)
-        framed = (side[:samples].reshape(count, -1) for side in (run.audio, control.audio, ours))
-        way.audio.add(*framed, of, noise)
+        theirs, moved, framed = (side[:samples].reshape(count, -1) for side in (run.audio, control.audio, ours))
+        way.audio.add(theirs, moved, framed, of, noise)
         spectra = [log_mel(side[:samples], self._host.sample_rate) for side in (run.audio, ours)]
         way.log_mel_cosines.append(compare_arrays(*spectra).cosine)
         way.snrs_db.append(-20 * math.log10(max(_rel(run.audio[:samples], ours), 1e-9)))
 
     def _understood(self, way: _Way, prompt: Prompt, run: ReferenceRun, audio: np.ndarray) -> None:
         if self._listener is not None:
-            way.texts.append((prompt.chunk, *(self._listener.transcribe(side) for side in (run.audio, audio))))
+            theirs, ours = (self._listener.transcribe(side) for side in (run.audio, audio))
+            way.texts.append((prompt.chunk, theirs, ours))
 
     def _show(
         self, way: _Way, where: str, run: ReferenceRun, forced: np.ndarray, free: tuple[np.ndarray, np.ndarray]
@@ -310,9 +317,9 @@ class Comparison:
         for name, latents in (("teacher-forced", forced), ("free-running", spoken)):
             title = f"error of the {name} latents over time, {way.steps} flow steps"
             show("decode", title, error_over(run.latents, latents, SECONDS, frame_s), where)
-        spectra = (log_mel(audio, rate) for audio in (run.audio, ours))
+        theirs, port = (log_mel(audio, rate) for audio in (run.audio, ours))
         show("task", heard, Audio.of(run.audio, ours, rate), where)
-        show("task", f"spectra of the {heard}", Spectrograms.of(*spectra, SECONDS, HOP_SAMPLES / rate), where)
+        show("task", f"spectra of the {heard}", Spectrograms.of(theirs, port, SECONDS, HOP_SAMPLES / rate), where)
 
     def _to_the_end(self, way: _Way, prompt: Prompt, voice: Voice) -> None:
         """A text that never ends, until the cache is full: late positions, far beyond the codec's window."""

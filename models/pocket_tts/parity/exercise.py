@@ -1,17 +1,16 @@
 """Exercise: the host side run on real audio in every form, so that each function of each component is called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 
 from models.pocket_tts.pipeline import Pipeline
 from models.pocket_tts.text import Prompt
-from models.pocket_tts.voices import clone
+from models.pocket_tts.voices import Voice, clone
 from parity.ladder.subject import Clip
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
-from toolkit.runtimes.recording import Call
 from toolkit.spec import ExportPlan
 
 FRAMES_EXERCISED = 24  # frames of each clip's text: the parity at conversion wants real states, not a whole text
@@ -33,7 +32,7 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
     whole = bundle.with_components(c.name for c in plan.components)
     steps = sorted(sampled_steps(plan.host["flow_functions"]))
     for clip in clips:
-        cloned = None
+        cloned = Voice()
         if whole.manifest.component("codec_encoder") is not None:
             cloned = clone(clip.audio, whole, runtime, Pipeline(whole, runtime).host)
         for flow_steps in steps:
@@ -55,8 +54,3 @@ def sampled_steps(functions: Sequence[str]) -> set[int]:
     """Numbers of flow steps that take every function once: the fused ones, and another for `step`."""
     fused = {int(name.removeprefix("steps_")) for name in functions if name != "step"}
     return fused | ({next(n for n in range(2, len(fused) + 3) if n not in fused)} if "step" in functions else set())
-
-
-def decision_logits(call: Call, runtime: Runtime) -> Mapping[str, np.ndarray]:
-    """No component decides: the host compares the logit of the end, which has a gate of its own."""
-    return {}

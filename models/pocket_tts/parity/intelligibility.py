@@ -1,44 +1,41 @@
-"""Whether speech is understood: by the project's own demo recogniser, which knows what the demo voice says."""
+"""Whether speech is understood: by a recogniser that knows what the demo voice says."""
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import soxr
 
-from commands.demo import ensure_demo_bundle
-from models import find_model
 from parity.ladder.ladder import SkipStage
-from toolkit.bundle.bundle import Bundle, open_bundle
-from toolkit.runtimes.open import open_runtime
-
-RECOGNISER = "parakeet-tdt"
+from parity.ladder.subject import Subject
+from toolkit.contract import Transcriber
 
 
 class Listener:
-    """Writes down what it hears.
+    """Transcribes speech with the demo recogniser.
 
     Args:
-        bundle: of the voice; the recogniser knows the words of the demo only.
-        sample_rate: of what it will hear, in Hz.
+        subject: brings the recogniser, which knows the words of the demo only.
+        sample_rate: of the speech, in Hz.
 
     Raises:
-        SkipStage: the bundle was not made from the demo checkpoint.
+        SkipStage: the bundle was not made from the demo checkpoint, or no recogniser is at hand.
     """
 
-    def __init__(self, bundle: Bundle, sample_rate: int) -> None:
-        if bundle.manifest.checkpoint.kind != "demo":
+    def __init__(self, subject: Subject, sample_rate: int) -> None:
+        if subject.bundle.manifest.checkpoint.kind != "demo":
             raise SkipStage("the demo recogniser knows 31 words, which another checkpoint was not trained to say")
+        if subject.recogniser is None:
+            raise SkipStage("no recogniser is at hand")
         self._rate = sample_rate
+        self._open: Callable[[], Transcriber] = subject.recogniser
 
     def transcribe(self, samples: np.ndarray) -> str:
         """The words in a recording [N] float32."""
-        pipeline = self._pipeline
-        heard = soxr.resample(samples, self._rate, pipeline.sample_rate, quality="HQ")
-        return str(pipeline.transcribe(heard).text)
+        recogniser = self._recogniser
+        heard = soxr.resample(samples, self._rate, recogniser.sample_rate, quality="HQ")
+        return recogniser.transcribe(heard).text
 
     @cached_property
-    def _pipeline(self) -> Any:
-        model = find_model(RECOGNISER)
-        bundle = open_bundle(ensure_demo_bundle(model))
-        return model.module("pipeline").Pipeline(bundle, open_runtime("portable", bundle, model))
+    def _recogniser(self) -> Transcriber:
+        return self._open()

@@ -193,18 +193,21 @@ class Reference:
     @torch.no_grad()
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Latents [n, Z] in the codec's space -> samples, the whole at once, not faded in."""
-        return self.codec.decode(torch.from_numpy(latents)[None]).audio_values[0, 0].numpy()
+        result: np.ndarray = self.codec.decode(torch.from_numpy(latents)[None]).audio_values[0, 0].numpy()
+        return result
 
     @torch.no_grad()
     def encode(self, samples: np.ndarray) -> np.ndarray:
         """A recording as the processor prepares it for cloning -> latents [n, Z] in the codec's space."""
         prepared = self.waveform(samples)
-        return self.codec.encode(torch.from_numpy(prepared)[None, None]).latents[0].numpy()
+        result: np.ndarray = self.codec.encode(torch.from_numpy(prepared)[None, None]).latents[0].numpy()
+        return result
 
     def waveform(self, samples: np.ndarray) -> np.ndarray:
         """A recording as the feature extractor prepares it: ended on a pause, padded to whole frames."""
         extractor = self.processor.feature_extractor
-        return extractor(samples, sampling_rate=extractor.sampling_rate)["input_values"][0, 0].numpy()
+        result: np.ndarray = extractor(samples, sampling_rate=extractor.sampling_rate)["input_values"][0, 0].numpy()
+        return result
 
     def _cache(self, voice: VoicePrompt) -> DynamicCache:
         cache = DynamicCache(config=self.config)
@@ -227,7 +230,8 @@ class Reference:
             latent = sample(self.model, condition, ours, num_flow_steps)
             latent = latent + nudge * torch.randn(latent.shape, generator=generator)
             seen.append((condition, ours, latent))
-            return latent
+            result: torch.Tensor = latent
+            return result
 
         with self._replaced("sample_latent", given):
             yield seen

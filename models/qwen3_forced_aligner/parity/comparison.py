@@ -101,9 +101,9 @@ class Comparison:
         mel, length = self._pipeline.features(clip.audio)
         self._ladder.compare(rungs.MEL, run.mel, mel)
         self._ladder.compare(rungs.LENGTH, np.array([run.length]), np.array([length]))
-        mels = (values[:, : run.length] for values in (run.mel, mel))
+        theirs, ours = (values[:, : run.length] for values in (run.mel, mel))
         hop_s = self._host.mel.hop_length / self._host.sample_rate
-        self._ladder.exhibit("features", "mel", Spectrograms.of(*mels, SECONDS, hop_s), clip.id)
+        self._ladder.exhibit("features", "mel", Spectrograms.of(theirs, ours, SECONDS, hop_s), clip.id)
         with self._ladder.attempt("wrappers", clip.id):
             self._audio_wrappers(run)
             self._decoder_wrappers(run)

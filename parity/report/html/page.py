@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from parity.ladder.ladder import QUESTIONS, WHOLE_STAGE, LadderResult, Row, StageResult, Status, passed
+from parity.ladder.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 from parity.report.html.figures import figure_of
 from parity.report.html.markup import Markup, element
 from parity.report.html.tables import html_of_table, status_html
-from parity.report.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
 
 # Whatever text stands in the file, a browser fetches nothing and runs nothing.
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"

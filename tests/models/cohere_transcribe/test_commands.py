@@ -106,7 +106,6 @@ def test_infer_passes_the_options_on(transcribe, settings):
         (["--language", "xx"], "--language 'xx'"),
         (["--max-tokens", "-1"], "--max-tokens"),
         (["--repetition-penalty", "0"], "--repetition-penalty"),
-        (["--timestamps", "word"], "--timestamps is off only, not 'word'. The model tells no times."),
     ],
 )
 def test_infer_refuses_in_one_line(transcribe, arguments, complaint):
@@ -120,7 +119,7 @@ def test_infer_refuses_subtitles_before_any_work(transcribe, monkeypatch, form):
     def opened(path):
         raise AssertionError("the bundle was opened")
 
-    monkeypatch.setattr("toolkit.bundle.bundle.open_bundle", opened)
+    monkeypatch.setattr("commands.infer_request.open_bundle", opened)
     code, out, err = transcribe("--format", form)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"--format {form} needs the time of every word" in err

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.qwen3_forced_aligner.parity.reference import Reference, decision_logits, encoder_forms, exercise
+from models.qwen3_forced_aligner.parity.exercise import decision_logits, encoder_forms, exercise
+from models.qwen3_forced_aligner.parity.reference import Reference
 from parity.ladder.subject import Clip
 from tests.models.qwen3_forced_aligner.host import TEXT, clip, host_bundle, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from parity.ladder import blame, engine
-from parity.ladder.blame import Walk, shares_of, walk_from_runs, walk_of_bundle
+from commands import blaming
+from commands.blaming import walk_of_bundle
+from parity.ladder import engine
+from parity.ladder.blame import Walk, shares_of, walk_from_runs
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult, Row, StageResult, Status, row_from_metrics
 from tests.parity.toy import CHECKPOINT, Encoder, Head, Overflowing, Toy, clips, converted, outlier_toy, toy
@@ -82,14 +84,14 @@ def test_a_sound_bundle_blames_nobody_and_shows_fp16s_share(sound, tmp_path):
 
 def test_the_fp32_bundle_is_kept_and_made_anew_when_it_no_longer_fits(sound, monkeypatch):
     made = []
-    monkeypatch.setattr(blame, "convert", lambda prepared, on_step: made.append(prepared.output) or _Converted)
+    monkeypatch.setattr(blaming, "convert", lambda prepared, on_step: made.append(prepared.output) or _Converted)
     fp32 = sound.path.with_name("toy.fp32")
     if not fp32.exists():
         pytest.fail("the walk above makes it")
-    assert blame.sibling(toy().model, sound, "fp32").path == fp32
+    assert blaming.sibling(toy().model, sound, "fp32").path == fp32
     assert not made
-    monkeypatch.setattr(blame, "fingerprint", lambda prepared, component: "another")
-    blame.sibling(toy().model, sound, "fp32")
+    monkeypatch.setattr(blaming, "fingerprint", lambda prepared, component: "another")
+    blaming.sibling(toy().model, sound, "fp32")
     assert made == [fp32]
 
 

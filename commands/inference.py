@@ -1,0 +1,45 @@
+"""`infer`: find the model, check its options, and hand the request to its task."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from commands.infer_request import InferRequest
+from commands.listening import align, transcribe
+from commands.options import model_of_bundle, resolve_options
+from commands.speaking import speak
+from models import find_model
+from toolkit.model import ModelInfo, Task
+from toolkit.output.formats import Format
+from toolkit.runtimes.open import RuntimeChoice, check_runtime
+
+DEFAULT_MODEL = "parakeet-tdt"
+
+TASKS: dict[Task, Callable[[InferRequest], None]] = {
+    "transcription": transcribe,
+    "alignment": align,
+    "synthesis": speak,
+}
+
+
+def run_inference(
+    audio: list[str],
+    model: str | None,
+    bundle: Path | None,
+    runtime: RuntimeChoice,
+    form: Format | None,
+    output: Path | None,
+    given: dict[str, Any],
+) -> None:
+    """Do what `infer` was asked for; `given` are the options of models that were given on the command line."""
+    chosen = _model(model, bundle)
+    options = resolve_options(chosen, "infer", given)
+    check_runtime(runtime)
+    TASKS[chosen.task](InferRequest(audio, chosen, bundle, runtime, form, output, options, frozenset(given)))
+
+
+def _model(name: str | None, bundle: Path | None) -> ModelInfo:
+    """The model asked for, which must be the bundle's; the default model where neither is given."""
+    if bundle is None:
+        return find_model(name or DEFAULT_MODEL)
+    return model_of_bundle(name, bundle)
