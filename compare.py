@@ -28,12 +28,12 @@ def main() -> None:
 
 
 def compare(
-    model: Annotated[str | None, typer.Argument(help="Model.  [default: all models]", metavar="[MODEL]")] = None,
+    model: Annotated[str | None, typer.Argument(help="Model (default: all models).", metavar="MODEL")] = None,
     num_files: Annotated[
-        int | None, typer.Option(min=1, help="Number of clips, from the start of the data set.  [default: all]")
+        int | None, typer.Option(min=1, help="Number of clips, from the start of the data set (default: all).")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Folder written by `convert`.  [default: the model's demo bundle]")
+        Path | None, typer.Option(help="Folder written by `convert` (default: the model's demo bundle).")
     ] = None,
     dataset: Annotated[
         str,

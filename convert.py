@@ -51,7 +51,7 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
         ] = model.default_checkpoint,
         revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
         output: Annotated[
-            Path | None, typer.Option(help="Folder to write.  [default: build/<model>/<checkpoint>]")
+            Path | None, typer.Option(help="Folder to write (default: build/<model>/<checkpoint>).")
         ] = None,
         only: Annotated[list[str] | None, typer.Option(help="Convert only this component; repeatable.")] = None,
         precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="Compute precision of the packages.")] = "fp16",

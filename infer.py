@@ -39,20 +39,20 @@ def infer(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Model.  [default: the bundle's, or parakeet-tdt]", metavar="MODEL")
+        str | None, typer.Option(help="Model (default: the bundle's, or parakeet-tdt).", metavar="MODEL")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Folder written by `convert`.  [default: the model's demo bundle]")
+        Path | None, typer.Option(help="Folder written by `convert` (default: the model's demo bundle).")
     ] = None,
     runtime: Annotated[
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="Runtime for the packages; auto means coreml on macOS, portable elsewhere."),
     ] = "auto",
     form: Annotated[
-        Format | None, typer.Option("--format", help="Output format; textgrid is Praat's.  [default: txt]")
+        Format | None, typer.Option("--format", help="Output format; textgrid is Praat's (default: txt).")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Output file; .wav or .flac for speech synthesis.  [default: stdout]")
+        Path | None, typer.Option(help="Output file; .wav or .flac for speech synthesis (default: stdout).")
     ] = None,
     *,
     extra: dict[str, Any],

@@ -42,7 +42,8 @@ def walk_of_bundle(
         OutputError: a bundle beside it cannot be written.
     """
 
-    fresh = {name: value for name, value in options.items() if name != "resume"}  # a resumed run measures nothing
+    once = {option.name for option in model.options.get("compare", ()) if option.first_run_only}
+    fresh = {name: value for name, value in options.items() if name not in once}
 
     def run(of: Bundle, on: RuntimeChoice) -> LadderResult:
         return run_ladder(open_subject(model, of, on, clips(), fresh, demo_recogniser), {})

@@ -94,7 +94,8 @@ def _help(option: ModelOption) -> str:
     """Its sentence, the choices where Typer does not show them, and the default."""
     choices = f" One of {', '.join(option.choices)}." if option.choices and option.repeatable else ""
     default = {True: "on", False: "off"}[option.default] if option.type is bool else option.default
-    return " ".join(f"{option.help}{choices}{f' [default: {default}]' if default not in (None, '') else ''}".split())
+    shown = f" (default: {default})" if default not in (None, "") else ""
+    return " ".join(f"{option.help}{choices}{shown}".split())
 
 
 def _flag(name: str) -> str:

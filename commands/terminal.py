@@ -22,7 +22,9 @@ INTERNAL_FAULT = 4
 
 def new_app(help_text: str | None = None) -> typer.Typer:
     """A command line with the project's settings."""
-    return typer.Typer(help=help_text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    return typer.Typer(
+        help=help_text, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
+    )
 
 
 def run(app: typer.Typer) -> None:

@@ -41,8 +41,8 @@ def row(rung):
     conditions = [f"*with {', '.join(rung.needs)}*" if rung.needs else "", f"*{rung.only}*" if rung.only else ""]
     cells = (
         rung.stage,
-        joined([rung.shown, *conditions]),
-        f"{rung.producer} -> {rung.consumer}",
+        joined([rung.label, *conditions]),
+        f"{rung.reference} -> {rung.candidate}",
         joined(f"{case}{gate}" if str(gate) else "" for case, gate in gates),
         joined(f"{case}{gate.reason}" for case, gate in gates),
         joined(f"{case}{gate.measured}" if gate.measured else "" for case, gate in gates),

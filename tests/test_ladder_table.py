@@ -43,9 +43,9 @@ def test_every_rung_of_the_module_is_declared_in_the_ladders_order(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_rung_says_what_is_held_against_what_and_why(model):
     for rung in rungs_of(model).RUNGS:
-        assert rung.producer
-        assert rung.consumer
-        assert rung.shown
+        assert rung.reference
+        assert rung.candidate
+        assert rung.label
         assert all(gate.reason for _, gate in cases(rung))
 
 

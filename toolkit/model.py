@@ -15,11 +15,12 @@ class ModelOption:
 
     Attributes:
         name: Python name, e.g. `audio_seconds`; the option is `--audio-seconds`.
-        type: `str`, `int`, `float` or `bool`.
+        type: `str`, `int`, `float`, `bool` or `Path`.
         default: value when it is not given.
         help: one line.
         choices: allowed values, if closed.
         repeatable: may be given several times; the values are joined by commas.
+        first_run_only: does not apply to the further runs that `compare --blame` makes.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ModelOption:
     help: str
     choices: tuple[str, ...] = ()
     repeatable: bool = False
+    first_run_only: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Cohere Transcribe: a FastConformer encoder with a Transformer decoder (`CohereAsrForConditionalGeneration`)."""
 
+from pathlib import Path
+
 from toolkit.model import ModelInfo, ModelOption
 
 MODEL = ModelInfo(
@@ -15,32 +17,46 @@ MODEL = ModelInfo(
     aliases=("cohere", "cohere-asr"),
     options={
         "convert": (
-            ModelOption("audio_seconds", str, "15,35", "Fixed audio lengths of the encoder, in seconds."),
+            ModelOption(
+                "audio_seconds", str, "15,35", "Fixed audio lengths of the encoder, in seconds, comma-separated."
+            ),
             ModelOption(
                 "decoder",
                 str,
                 "stateful",
-                "Who keeps the cache: the model (iOS18), the caller, or nobody; repeatable.",
+                "Where the cache is kept: in the model (iOS18), by the caller, or nowhere; repeatable.",
                 ("stateful", "external", "stateless"),
                 repeatable=True,
             ),
-            ModelOption("max_tokens", int, 256, "Tokens that the decoder's cache holds, 10 of the prompt included."),
-            ModelOption("head", str, "raw", "What the decoder yields.", ("raw", "log-softmax")),
+            ModelOption(
+                "max_tokens", int, 256, "Size of the decoder's cache in tokens, the 10 tokens of the prompt included."
+            ),
+            ModelOption(
+                "head", str, "raw", "Output of the decoder: raw logits, or their log-softmax.", ("raw", "log-softmax")
+            ),
         ),
         "infer": (
-            ModelOption("language", str, "en", "Code or name, e.g. en; what is spoken."),
-            ModelOption("max_tokens", int, 0, "Most tokens a window of audio; 0 is what the cache holds."),
-            ModelOption("repetition_penalty", float, 1.0, "Divides the scores of tokens that were said; 1 is off."),
-            ModelOption("no_repeat_ngram", int, 0, "No run of this many tokens comes twice; 0 is off."),
-            ModelOption("eos_bias", float, 0.0, "Added to the score of the end, for decoders that never stop."),
-            ModelOption("punctuation", bool, True, "Capitals and punctuation, or plain words."),
+            ModelOption("language", str, "en", "Language of the audio, as code or English name."),
+            ModelOption("max_tokens", int, 0, "Maximum tokens per audio window; 0 means as many as the cache holds."),
+            ModelOption(
+                "repetition_penalty", float, 1.0, "Divides the scores of tokens already produced; 1 turns it off."
+            ),
+            ModelOption("no_repeat_ngram", int, 0, "Forbids repeating a run of this many tokens; 0 turns it off."),
+            ModelOption("eos_bias", float, 0.0, "Added to the score of the end token, for decoders that do not stop."),
+            ModelOption("punctuation", bool, True, "Write capitals and punctuation, or plain words."),
         ),
         "compare": (
             ModelOption(
-                "decoder", str, "all", "Which form of the decoder.", ("all", "stateful", "external", "stateless")
+                "decoder", str, "all", "Form of the decoder to test.", ("all", "stateful", "external", "stateless")
             ),
-            ModelOption("language", str, "all", "Only clips of this language, and those that do not say theirs."),
-            ModelOption("resume", str, "", "File that keeps each clip's texts; a run that broke off goes on."),
+            ModelOption("language", str, "all", "Only clips of this language, and clips without a language."),
+            ModelOption(
+                "resume",
+                Path,
+                None,
+                "File that stores the texts of each clip, so that an interrupted run resumes.",
+                first_run_only=True,
+            ),
         ),
     },
 )

@@ -12,9 +12,15 @@ MODEL = ModelInfo(
     components=("encoder", "prediction", "joint", "joint_decision", "decoder_step"),
     aliases=("parakeet", "parakeet-tdt-v3"),
     options={
-        "convert": (ModelOption("audio_seconds", str, "5,15,30", "Fixed audio lengths of the encoder, in seconds."),),
+        "convert": (
+            ModelOption(
+                "audio_seconds", str, "5,15,30", "Fixed audio lengths of the encoder, in seconds, comma-separated."
+            ),
+        ),
         "infer": (
-            ModelOption("max_symbols", int, 0, "Bound on tokens emitted at one frame; 0 is none, as the class has it."),
+            ModelOption(
+                "max_symbols", int, 0, "Maximum tokens per encoder frame; 0 means unlimited, as in transformers."
+            ),
         ),
     },
 )

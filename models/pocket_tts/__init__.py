@@ -18,33 +18,41 @@ MODEL = ModelInfo(
                 "flow_steps",
                 str,
                 "step,1",
-                "Flow steps that one call does: numbers, and `step` for a velocity a call; comma-separated.",
+                "Flow steps per call, comma-separated: numbers, or `step` for one velocity per call.",
             ),
-            ModelOption("cache_slots", int, 512, "Positions of the cache: voice, text and frames of a chunk."),
+            ModelOption(
+                "cache_slots", int, 512, "Size of the cache: positions for voice, text and frames of one chunk."
+            ),
             ModelOption(
                 "state",
                 str,
                 "stateful",
-                "Who keeps the cache: the model (iOS18), or the caller.",
+                "Where the cache is kept: in the model (iOS18), or by the caller.",
                 ("stateful", "external"),
             ),
-            ModelOption("codec_encoder", bool, True, "The codec's encoder, which voices are cloned with."),
-            ModelOption("audio_tokenizer", str, "", "Hub id or folder of the codec, if not the checkpoint's own."),
+            ModelOption("codec_encoder", bool, True, "Convert the codec's encoder, which clones voices."),
+            ModelOption("audio_tokenizer", str, "", "Hub id or folder of the codec (default: the checkpoint's own)."),
         ),
         "infer": (
-            ModelOption("text", str, "", "What to say."),
-            ModelOption("text_file", str, "", "UTF-8 file with what to say; - is stdin."),
-            ModelOption("voice", str, "", "Recording to clone, .safetensors, or name of a voice in the bundle."),
-            ModelOption("seed", int, 0, "Of the noise: the same seed says the same in the same way."),
-            ModelOption("temperature", float, None, "Variance of the noise; 0 is none.  [default: the checkpoint's]"),
-            ModelOption("flow_steps", int, None, "Flow steps a frame.  [default: the checkpoint's]"),
-            ModelOption("eos_threshold", float, None, "Logit that ends a text.  [default: the checkpoint's]"),
-            ModelOption("stream", bool, False, "Write audio as it is made: a growing WAV, or PCM on stdout."),
+            ModelOption("text", str, "", "Text to speak."),
+            ModelOption("text_file", str, "", "UTF-8 file with the text; - is stdin."),
+            ModelOption(
+                "voice", str, "", "Name of a voice in the bundle, a recording to clone, or a .safetensors voice file."
+            ),
+            ModelOption("seed", int, 0, "Random seed; the same seed reproduces the same audio."),
+            ModelOption(
+                "temperature", float, None, "Variance of the noise; 0 means no noise (default: the checkpoint's)."
+            ),
+            ModelOption("flow_steps", int, None, "Flow steps per frame (default: the checkpoint's)."),
+            ModelOption("eos_threshold", float, None, "Logit above which speech ends (default: the checkpoint's)."),
+            ModelOption(
+                "stream", bool, False, "Write audio while it is made: to a growing WAV file, or as raw PCM to stdout."
+            ),
         ),
         "compare": (
-            ModelOption("voice", str, "", "As `infer` takes it; the first of the bundle's."),
-            ModelOption("seed", int, 0, "Of the noise that both sides are given."),
-            ModelOption("flow_steps", str, "1,8", "Flow steps a frame; comma-separated."),
+            ModelOption("voice", str, "", "Voice, as in `infer` (default: the first voice of the bundle)."),
+            ModelOption("seed", int, 0, "Random seed of the noise that both sides use."),
+            ModelOption("flow_steps", str, "1,8", "Flow steps per frame, comma-separated."),
         ),
     },
 )

@@ -13,27 +13,39 @@ MODEL = ModelInfo(
     aliases=("qwen3-aligner", "forced-aligner"),
     options={
         "convert": (
-            ModelOption("audio_seconds", str, "auto", "Fixed audio lengths in s; auto is 8,40,304 as far as needed."),
-            ModelOption("sequence_lengths", str, "auto", "Fixed prompt lengths; auto is 512 to 8192 as far as needed."),
+            ModelOption(
+                "audio_seconds", str, "auto", "Fixed audio lengths, in seconds; auto means 8,40,304 as far as needed."
+            ),
+            ModelOption(
+                "sequence_lengths",
+                str,
+                "auto",
+                "Fixed prompt lengths, in tokens; auto means 512 to 8192 as far as needed.",
+            ),
             ModelOption(
                 "encoder",
                 str,
                 "split",
-                "Convolution and transformer apart, in one package of one attention window, or both.",
+                "Audio encoder as two packages, as one package for one attention window, or both.",
                 ("split", "monolithic", "both"),
             ),
             ModelOption(
                 "audio_attention",
                 str,
                 "windowed",
-                "What an audio frame sees: its window, as transformers has it, or all.",
+                "Attention of an audio frame: its window, as in transformers, or the whole file.",
                 ("windowed", "full"),
             ),
         ),
         "infer": (
-            ModelOption("text", str, "", "What is said."),
-            ModelOption("text_file", str, "", "File with what is said, UTF-8; - is stdin."),
-            ModelOption("language", str, "", "Code or name, e.g. en; decides how the text is split into words."),
+            ModelOption("text", str, "", "Text of the recording."),
+            ModelOption("text_file", str, "", "UTF-8 file with the text; - is stdin."),
+            ModelOption(
+                "language",
+                str,
+                "",
+                "Language of the text, as code or English name; it decides how the text is split into words.",
+            ),
         ),
     },
 )

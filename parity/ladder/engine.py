@@ -10,7 +10,7 @@ from parity.ladder.contract import ModelParity, parity_of
 from parity.ladder.facts import facts_of
 from parity.ladder.ladder import WHOLE_STAGE, Ladder, LadderResult, Row, SkipStage, Status
 from parity.ladder.packages import CLIPS_EXERCISED, compare_packages, record_calls
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.shared_rungs import DEVICE, PACKAGES, SHARED
 from parity.ladder.subject import Clip, ClipStream, Subject
 from toolkit.bundle.bundle import Bundle
@@ -100,10 +100,10 @@ def run_ladder(
     return ladder.result()
 
 
-def declared_for(subject: Subject, rungs: Sequence[Rung]) -> Declared:
+def declared_for(subject: Subject, rungs: Sequence[Rung]) -> LadderPlan:
     """Rungs, with what decides their gates and which of them can be compared."""
     planned = tuple(component.name for component in subject.plan.components)
-    return Declared(rungs, subject.case, planned, tuple(subject.precision))
+    return LadderPlan(rungs, subject.gate_case, planned, tuple(subject.precision))
 
 
 def _packages(subject: Subject, ladder: Ladder, calls: list[Call] | None, parity: ModelParity) -> None:

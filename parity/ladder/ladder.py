@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from parity.ladder.exhibits import Exhibit, Shown
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.tables import TitledTable
 from parity.measures.arrays import Metrics, NotComparableError, compare_arrays, worst
 from parity.measures.totals import Totals
@@ -57,9 +57,7 @@ class Row:
         gate: the limits, or None where the row is skipped or only informs.
         note: what is out of bounds, what was excused, or why it was skipped.
         headline: a line for the summary under the table, e.g. the word error rates.
-        producer: what made the reference value; empty where the row holds nothing against anything.
-        consumer: what of ours was held against it.
-        rung: as docs/ladder.md names it; likewise empty.
+        rung: the declaration it belongs to; None for a row that compares nothing.
     """
 
     output: str
@@ -68,13 +66,11 @@ class Row:
     gate: Gate | None = None
     note: str = ""
     headline: str = ""
-    producer: str = ""
-    consumer: str = ""
-    rung: str = ""
+    rung: Rung | None = None
 
     @property
-    def said(self) -> str:
-        """Its note with its name, where it is of one output and not of the whole stage."""
+    def text(self) -> str:
+        """Its note, after its name unless it speaks of the whole stage."""
         return self.note if self.output == WHOLE_STAGE else f"{self.output}: {self.note}"
 
 
@@ -141,7 +137,7 @@ class LadderResult:
         if self.blame:
             first = next(s for s in self.stages if s.name == self.blame)
             row = next(r for r in first.rows if r.status is Status.FAILED)
-            return f"{self.model}: FAILED, the first stage to blame is '{self.blame}' ({row.said})"
+            return f"{self.model}: FAILED, the first stage to blame is '{self.blame}' ({row.text})"
         skipped = [s.name for s in self.stages if s.status is Status.SKIPPED]
         if not self.passed:
             return f"{self.model}: FAILED, every stage was skipped, nothing was compared"
@@ -159,7 +155,7 @@ class Ladder:
         exhibits: how many to keep of each kind, for a report that shows them.
     """
 
-    def __init__(self, model: str, declared: Declared, about: Mapping[str, str], *, exhibits: int = 0) -> None:
+    def __init__(self, model: str, declared: LadderPlan, about: Mapping[str, str], *, exhibits: int = 0) -> None:
         if unknown := declared.stages - set(QUESTIONS):
             raise ValueError(f"no such stages: {sorted(unknown)}")
         self._model, self._declared = model, declared
@@ -174,12 +170,12 @@ class Ladder:
         self.facts: list[TitledTable] = []
 
     def compare(self, rung: Rung, reference: np.ndarray, candidate: np.ndarray, /, **fields: object) -> None:
-        """Hold one pair of arrays against each other; the row shows the worst of each figure over all its pairs.
+        """Compare one pair of arrays; the row shows the worst of each figure over all its pairs.
 
         Args:
             rung: a declared one.
-            reference: of its producer.
-            candidate: of its consumer, any shape that the reference has.
+            reference: array of the rung's reference.
+            candidate: array of the rung's candidate, of the same shape.
             fields: of its name.
 
         Raises:
@@ -210,14 +206,14 @@ class Ladder:
 
     def skip(self, rung: Rung, why: str, /, **fields: object) -> None:
         """Say why a rung cannot be compared; without its fields, none of its rows."""
-        output = rung.named(**fields) if fields else rung.shown
+        output = rung.named(**fields) if fields else rung.label
         self.add_row(rung.stage, Row(output, Status.SKIPPED, note=why), rung)
 
     def add_row(self, stage: str, row: Row, rung: Rung | None = None) -> None:
         """Add a finished row, of a rung where it holds something against something."""
         if rung:
             self._compared[stage].add(rung.output)
-            row = _of(rung, row)
+            row = replace(row, rung=rung)
         self._rows[stage].append(row)
 
     def wants(self, stage: str, title: str) -> bool:
@@ -260,14 +256,10 @@ class Ladder:
         metrics, rung, output = self._metrics[key], self._rungs[key], key[1]
         gate, found = self._declared.gate(rung), worst(metrics).shown() if metrics else {}
         if key in self._faults:
-            return _of(rung, Row(output, Status.FAILED, found, gate, self._faults[key]))
+            return Row(output, Status.FAILED, found, gate, self._faults[key], rung=rung)
         if gate is None:
-            return _of(rung, Row(output, Status.PASSED, found))
-        return _of(rung, row_from_metrics(output, found, gate))
-
-
-def _of(rung: Rung, row: Row) -> Row:
-    return replace(row, producer=rung.producer, consumer=rung.consumer, rung=rung.shown)
+            return Row(output, Status.PASSED, found, rung=rung)
+        return replace(row_from_metrics(output, found, gate), rung=rung)
 
 
 def passed(results: Sequence[LadderResult]) -> bool:

@@ -1,4 +1,4 @@
-"""Rungs: what the ladder holds against what, and within which gate, declared as data.
+"""Rungs: what the ladder compares with what, and within which gate, declared as data.
 
 Those of a model are `RUNGS` of its `rungs` module, in the ladder's order; those of
 every model are `parity.ladder.shared_rungs.SHARED`. docs/ladder.md is made from them.
@@ -20,8 +20,8 @@ class Rung:
     Attributes:
         stage: of the ladder.
         output: name of its row, with `{fields}` where it depends on a function, a form or a number of steps.
-        producer: what makes the reference value.
-        consumer: what of ours is held against it.
+        reference: what makes the reference value.
+        candidate: what of ours is compared with it.
         gate: the limits; or by what runs, `fp16`, `fp32`, or the compression of its weights; None only informs.
         needs: components without which it cannot be compared.
         only: a condition in words under which alone it is compared; empty where it always is.
@@ -29,8 +29,8 @@ class Rung:
 
     stage: str
     output: str
-    producer: str
-    consumer: str
+    reference: str
+    candidate: str
     gate: Gates
     needs: tuple[str, ...] = ()
     only: str = ""
@@ -50,7 +50,7 @@ class Rung:
         return self.output.format(**fields)
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """The name with its fields in capitals, as in `encoder FUNCTION: encoder`."""
         return self.output.format(**{name: name.upper() for name in self._fields()})
 
@@ -59,7 +59,7 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Declared:
+class LadderPlan:
     """The rungs of a ladder, and what is under test on them.
 
     Attributes:
@@ -97,7 +97,7 @@ class Declared:
             compared: `Rung.output` of those that were. Rungs of one name take each other's place.
         """
         return {
-            rung.shown: self._why(rung) for rung in self.rungs if rung.stage == stage and rung.output not in compared
+            rung.label: self._why(rung) for rung in self.rungs if rung.stage == stage and rung.output not in compared
         }
 
     def _why(self, rung: Rung) -> str:

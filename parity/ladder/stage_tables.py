@@ -42,11 +42,11 @@ def gate_lines(stage: StageResult) -> list[str]:
 
 
 def side_lines(stage: StageResult) -> list[str]:
-    """`CONSUMER against PRODUCER: rungs`, one a pair of them; the rungs are left out where there is one pair."""
+    """`CANDIDATE against REFERENCE: rungs`, one a pair of them; the rungs are left out where there is one pair."""
     pairs: dict[str, dict[str, None]] = {}
     for row in stage.rows:
-        if row.producer:
-            pairs.setdefault(f"{row.consumer} against {row.producer}", {})[row.rung] = None
+        if row.rung:
+            pairs.setdefault(f"{row.rung.candidate} against {row.rung.reference}", {})[row.rung.label] = None
     if len(pairs) == 1:
         return list(pairs)
     return [f"{pair}: {'; '.join(rungs)}" for pair, rungs in pairs.items()]

@@ -107,7 +107,7 @@ class Subject:
         return next((c for c in COARSEST_FIRST if c in held), "none")
 
     @property
-    def case(self) -> str:
+    def gate_case(self) -> str:
         """Which gate of a rung holds in the stages decode and task: the compression, else the precision."""
         compression = self.decodes_compressed
         return compression if compression != "none" else self.decodes_in

@@ -1,19 +1,19 @@
 """What `compare` prints and writes: a table, JSON, Markdown; HTML is parity/report/html/page.py.
 
-JSON (`--json`), schema 1. A number that is not finite is `null`: `psnr_db` is null where both sides are equal
+JSON (`--json`), schema 2. A number that is not finite is `null`: `psnr_db` is null where both sides are equal
 (`max_abs` is 0), the others are null where nothing could be measured (the row then failed, and `note` says why).
 
-    {"schema": 1, "passed": bool, "blame": [{"model", "stage"}],
+    {"schema": 2, "passed": bool, "blame": [{"model", "stage"}],
      "models": [{"model", "about": {name: text}, "passed": bool, "blame": stage or null, "verdict": text,
        "stages": [{"stage", "question", "status": "passed" | "FAILED" | "SKIP",
          "rows": [{"output", "status", "metrics": {name: number or null}, "note", "headline",
-                   "rung", "producer", "consumer",
+                   "rung", "reference", "candidate",
                    "gate": {"at_most": {metric: limit}, "at_least": {metric: limit}, "reason", "measured"}
                            or null}]}],
        "tables": [TABLE], "facts": [TABLE], "walk": WALK or null}]}
 
-`producer` made the reference value, `consumer` is what of ours was held against it, `rung` the row's name in
-docs/ladder.md; all are empty where a row holds nothing against anything.
+`reference` made the reference value, `candidate` is what of ours was compared with it, `rung` is the row's name in
+docs/ladder.md; all are empty where a row compares nothing.
 
 TABLE is {"title", "stage": stage or "", "headers": [text], "rows": [[text or number or null]], "notes": [text]};
 `facts` are those of the bundle and of this run.
@@ -40,7 +40,7 @@ from parity.report.html.page import html_from_results
 from toolkit.errors import OutputError
 from toolkit.output.files import check_output
 
-SCHEMA = 1
+SCHEMA = 2
 EXHIBITS_SHOWN = 3
 _STYLES: Mapping[str, str] = {Status.PASSED: "green", Status.FAILED: "bold red", Status.SKIPPED: "yellow"}
 _PIPE_WIDTH = 200
@@ -160,7 +160,7 @@ def _titled(table: TitledTable) -> str:
 
 
 def _noted(row: Row) -> str:
-    return f"{row.status.value} {row.said}"
+    return f"{row.status.value} {row.text}"
 
 
 def _stage_markdown(stage: StageResult) -> list[str]:
@@ -229,9 +229,9 @@ def _row_json(row: Row) -> dict[str, Any]:
         "metrics": _finite(row.metrics),
         "note": row.note,
         "headline": row.headline,
-        "rung": row.rung,
-        "producer": row.producer,
-        "consumer": row.consumer,
+        "rung": row.rung.label if row.rung else "",
+        "reference": row.rung.reference if row.rung else "",
+        "candidate": row.rung.candidate if row.rung else "",
         "gate": gate,
     }
 

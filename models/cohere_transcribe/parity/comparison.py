@@ -90,7 +90,7 @@ class Comparison:
         self._wrapped = {form: self._pipeline(subject.eager, form) for form in decoder_forms(subject.plan)}
         only = str(subject.options.get("language", "all"))
         self._only = only if only == "all" else self._first.language_code(only)
-        self._kept = KeptTexts(str(subject.options.get("resume", "")), subject.bundle.manifest)
+        self._kept = KeptTexts(subject.options.get("resume"), subject.bundle.manifest)
         self._resumed, self._faulty = 0, False
         self._results, self._dither_due = HostResults(), True
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)

@@ -25,7 +25,7 @@ class KeptTexts:
     """A JSON Lines file: the bundle it belongs to, then a line a clip. Without a path nothing is kept.
 
     Args:
-        path: of the file; it need not exist; empty is none.
+        path: of the file, which need not exist; None keeps nothing.
         manifest: of the bundle under test.
 
     Raises:
@@ -33,8 +33,8 @@ class KeptTexts:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: str, manifest: Manifest) -> None:
-        self._path = Path(path) if path else None
+    def __init__(self, path: Path | None, manifest: Manifest) -> None:
+        self._path = path
         self._clips: dict[str, ClipTexts] = {}
         self._bundle = sha256_of_json([p.sha256 for c in manifest.components for p in c.packages])
         if self._path is None:

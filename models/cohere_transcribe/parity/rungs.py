@@ -114,7 +114,7 @@ CONFIDENCE = Rung(
     "task",
     "confidence of the reference's own tokens",
     f"{_GENERATE}, softmax of its logits",
-    SAME_TOKENS.consumer,
+    SAME_TOKENS.candidate,
     confidence_gate("max abs 0 on the demo clips"),
     only=_SAME_CUTS,
 )

@@ -115,7 +115,7 @@ LONG_KEYS, LONG_VALUES = (
 )
 # Of a backbone with states, by what they are in place of.
 STATEFUL = {
-    rung.output: replace(rung, consumer=_STATEFUL_STEP, gate=_STATEFUL) for rung in (HIDDEN, EOS_LOGIT, LONG_HIDDEN)
+    rung.output: replace(rung, candidate=_STATEFUL_STEP, gate=_STATEFUL) for rung in (HIDDEN, EOS_LOGIT, LONG_HIDDEN)
 }
 
 CLONED = Rung("decode", "cloned voice: latents", _CODEC_ENCODE, _LOOP, _CHAIN, ("codec_encoder",), _VOICE)

@@ -37,7 +37,7 @@ TRANSFORMER = Rung(
     only="for clips that one of its lengths holds",
 )
 PADDING = replace(
-    TRANSFORMER, output="audio_transformer {function}: padding", producer="zeros, behind the valid frames", gate=EXACT
+    TRANSFORMER, output="audio_transformer {function}: padding", reference="zeros, behind the valid frames", gate=EXACT
 )
 ENCODER = Rung(
     "wrappers",
@@ -84,7 +84,7 @@ BOUNDARIES = Rung(
     Gate("a bin is one time class", at_least={"share_within_bin": 0.99}, measured="1 on 26 clips"),
 )
 # One window at a time loses the attention across windows; by how much is shown, and judged by nobody.
-BOUNDARIES_LOSSY = replace(BOUNDARIES, consumer="the pipeline's words, one window of audio at a time", gate=None)
+BOUNDARIES_LOSSY = replace(BOUNDARIES, candidate="the pipeline's words, one window of audio at a time", gate=None)
 KNOWN = Rung(
     "task",
     "boundaries, {encoder}, from the corpus's",
@@ -97,7 +97,7 @@ KNOWN = Rung(
     ),
     only="where the corpus has times of words",
 )
-KNOWN_LOSSY = replace(KNOWN, consumer=BOUNDARIES_LOSSY.consumer, gate=None)
+KNOWN_LOSSY = replace(KNOWN, candidate=BOUNDARIES_LOSSY.candidate, gate=None)
 SAME_CLASSES = Rung(
     "task",
     "words and times of the reference's own classes",

@@ -330,7 +330,7 @@ def bundle(small, tmp_path):
 
 
 def test_kept_texts_are_read_again_and_only_for_their_bundle(bundle, tmp_path):
-    file = str(tmp_path / "kept.jsonl")
+    file = tmp_path / "kept.jsonl"
     KeptTexts(file, manifest(bundle, "1")).add(TEXTS)
     assert KeptTexts(file, manifest(bundle, "1")).get("a") == TEXTS
     assert KeptTexts(file, manifest(bundle, "1")).get("b") is None
@@ -345,24 +345,24 @@ def test_a_file_that_is_none_of_ours_is_refused_and_left_alone(bundle, tmp_path,
     file = tmp_path / "kept.jsonl"
     file.write_text(content)
     with pytest.raises(ToolkitError, match="no file of an earlier run"):
-        KeptTexts(str(file), bundle.manifest)
+        KeptTexts(file, bundle.manifest)
     assert file.read_text() == content
 
 
 def test_a_file_that_cannot_be_written_is_refused(bundle, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
-        KeptTexts(str(tmp_path / "none" / "kept.jsonl"), bundle.manifest)
+        KeptTexts(tmp_path / "none" / "kept.jsonl", bundle.manifest)
 
 
 def test_a_line_that_a_killed_run_left_half_written_is_dropped(bundle, tmp_path):
     file = tmp_path / "kept.jsonl"
-    KeptTexts(str(file), bundle.manifest).add(TEXTS)
+    KeptTexts(file, bundle.manifest).add(TEXTS)
     whole = file.read_text()
     file.write_text(whole + whole.splitlines()[1][:20])
-    kept = KeptTexts(str(file), bundle.manifest)
+    kept = KeptTexts(file, bundle.manifest)
     assert kept.get("a") == TEXTS
     kept.add(ClipTexts("b", "en", "", "", {}))
-    assert KeptTexts(str(file), bundle.manifest).get("b") is not None
+    assert KeptTexts(file, bundle.manifest).get("b") is not None
 
 
 def test_a_clip_longer_than_the_bundles_windows_counts_for_task_alone(run):

@@ -16,14 +16,14 @@ from parity.ladder.exhibits import (
     error_over,
 )
 from parity.ladder.ladder import Ladder
-from parity.ladder.rungs import Declared
+from parity.ladder.rungs import LadderPlan
 from toolkit.transcript import Word
 
 FRAME = Axis("frame")
 
 
 def ladder(exhibits):
-    return Ladder("toy", Declared(()), {}, exhibits=exhibits)
+    return Ladder("toy", LadderPlan(()), {}, exhibits=exhibits)
 
 
 def curves(values):
@@ -31,7 +31,7 @@ def curves(values):
 
 
 def test_nothing_is_kept_unless_a_report_wants_it():
-    board = Ladder("toy", Declared(()), {})
+    board = Ladder("toy", LadderPlan(()), {})
     assert not board.wants("features", "mel")
     board.exhibit("features", "mel", curves([1.0]))
     assert board.result().exhibits == ()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parity.ladder.ladder import Ladder, Row, SkipStage, Status, row_from_metrics
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.measures.totals import Totals
 from toolkit.errors import FIND_STAGE, ComponentFault, RuntimeFault
 from toolkit.spec import Gate
@@ -15,7 +15,7 @@ RUNGS = {stage: Rung(stage, "out", f"{stage} of theirs", f"{stage} of ours", EXA
 
 
 def ladder(*more: Rung, **options: object) -> Ladder:
-    return Ladder("toy", Declared((*RUNGS.values(), *more), **options), {"runtime": "fake"})
+    return Ladder("toy", LadderPlan((*RUNGS.values(), *more), **options), {"runtime": "fake"})
 
 
 def fill(ladder: Ladder, *, wrong: tuple[str, ...] = (), stages: tuple[str, ...] = STAGES) -> Ladder:
@@ -112,7 +112,7 @@ def test_unknown_stage_is_refused():
 
 
 def test_an_informing_row_does_not_turn_a_skip_green():
-    board = Ladder("toy", Declared((RUNGS["task"],)), {})
+    board = Ladder("toy", LadderPlan((RUNGS["task"],)), {})
     board.add_row("task", Row("x", Status.SKIPPED, note="no transcript"))
     assert board.result().stages[-1].status is Status.SKIPPED
     assert not board.result().passed
@@ -124,7 +124,7 @@ def rows(board: Ladder, stage: str) -> dict[str, Row]:
 
 def test_rows_say_what_is_held_against_what():
     row = rows(fill(ladder()), "decode")["out"]
-    assert (row.producer, row.consumer) == ("decode of theirs", "decode of ours")
+    assert (row.rung.reference, row.rung.candidate) == ("decode of theirs", "decode of ours")
 
 
 def test_a_rung_that_is_not_declared_is_a_fault_of_the_program():
@@ -163,7 +163,7 @@ def test_a_rung_that_was_skipped_or_judged_is_not_missing():
     found = rows(board, "wrappers")
     assert list(found) == ["out", "encoder audio_5s: y", "count"]
     assert found["count"].note == "max_abs 0.5, must be <= 0; note"
-    assert found["count"].producer == "Encoder"
+    assert found["count"].rung.reference == "Encoder"
     board.skip(count, "why")
     assert rows(board, "wrappers")["count"].note == "why"
 
@@ -176,7 +176,7 @@ def test_nothing_is_missing_in_a_stage_that_did_not_run():
 
 
 def test_rungs_of_one_name_take_each_others_place():
-    board = fill(ladder(replace(RUNGS["decode"], consumer="another form", gate=None)))
+    board = fill(ladder(replace(RUNGS["decode"], candidate="another form", gate=None)))
     assert [row.status for row in rows(board, "decode").values()] == [Status.PASSED]
 
 
@@ -191,6 +191,6 @@ def test_a_rung_without_a_gate_informs():
 @pytest.mark.parametrize(("case", "status"), [("fp16", Status.PASSED), ("fp32", Status.FAILED)])
 def test_the_gate_is_that_of_what_runs(case, status):
     rung = replace(RUNGS["decode"], gate={"fp16": Gate("half", {"max_abs": 1}), "fp32": EXACT})
-    board = Ladder("toy", Declared((rung,), case), {})
+    board = Ladder("toy", LadderPlan((rung,), case), {})
     board.compare(rung, np.zeros(2), np.ones(2))
     assert rows(board, "decode")["out"].status is status

@@ -1,7 +1,7 @@
 import pytest
 
 from parity.ladder.gates import chain_gates
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from toolkit.spec import Gate
 
 RUNG = Rung("wrappers", "flow {function}, {steps} steps: latent", "Flow", "wrapper flow", Gate("why"))
@@ -10,7 +10,7 @@ RUNG = Rung("wrappers", "flow {function}, {steps} steps: latent", "Flow", "wrapp
 def test_a_name_takes_its_fields():
     assert RUNG.named(function="step", steps=8) == "flow step, 8 steps: latent"
     assert RUNG.named(function="{steps}", steps="<b>") == "flow {steps}, <b> steps: latent"
-    assert RUNG.shown == "flow FUNCTION, STEPS steps: latent"
+    assert RUNG.label == "flow FUNCTION, STEPS steps: latent"
 
 
 @pytest.mark.parametrize("fields", [{}, {"function": "step"}, {"function": "step", "steps": 1, "form": "split"}])
@@ -30,4 +30,4 @@ def test_one_gate_holds_for_all_cases_or_each_has_its_own():
 
 
 def test_stages_are_those_of_the_rungs():
-    assert Declared((RUNG,)).stages == {"wrappers"}
+    assert LadderPlan((RUNG,)).stages == {"wrappers"}

@@ -9,7 +9,7 @@ import pytest
 from parity.ladder import engine
 from parity.ladder.ladder import Ladder, Status
 from parity.ladder.packages import compare_packages
-from parity.ladder.rungs import Declared
+from parity.ladder.rungs import LadderPlan
 from parity.ladder.shared_rungs import DEVICE
 from tests.toolkit.stateful import (
     SLOTS,
@@ -90,7 +90,7 @@ def test_the_device_is_held_against_portable_from_the_same_states(calls, monkeyp
     subject = SimpleNamespace(
         packages=EagerRuntime(plan()), bundle=None, model=None, plan=plan(), precision=precision, compression={}
     )
-    ladder = Ladder("tiny", Declared((DEVICE,)), {})
+    ladder = Ladder("tiny", LadderPlan((DEVICE,)), {})
     engine._device(subject, ladder, calls, SimpleNamespace(decision_logits=None))
     stage = next(s for s in ladder.result().stages if s.name == "device")
     failed = [row.output for row in stage.rows if row.status is Status.FAILED]

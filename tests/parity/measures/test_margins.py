@@ -7,7 +7,7 @@ import pytest
 
 from parity.ladder.judging import judge_margins
 from parity.ladder.ladder import Ladder, Status
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.measures.margins import Margins, is_near_tie, top_two
 
 CLEAR = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 1.0]])
@@ -113,11 +113,11 @@ def test_the_smallest_margin_over_clips_keeps_its_place():
 
 def test_rows_of_kinds_that_took_decisions_inform():
     rung = Rung("decode", "margins of {kind}", "Head", "packages in a row", None)
-    ladder = Ladder("toy", Declared((rung,)), {})
+    ladder = Ladder("toy", LadderPlan((rung,)), {})
     judge_margins(ladder, rung, counted(TIGHT, TIGHT + noise_of(0.1, TIGHT.shape)), kind="a")
     judge_margins(ladder, rung, Margins(), kind="b")
     (row,) = next(stage for stage in ladder.result().stages if stage.name == "decode").rows
-    assert (row.output, row.status, row.gate, row.producer) == ("margins of a", Status.PASSED, None, "Head")
+    assert (row.output, row.status, row.gate, row.rung.reference) == ("margins of a", Status.PASSED, None, "Head")
     assert row.headline.startswith("a: ")
 
 

@@ -8,7 +8,7 @@ import pytest
 from parity.ladder.gates import confidence_gate, same_result_gate
 from parity.ladder.judging import judge_results
 from parity.ladder.ladder import Ladder, Status
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.measures.results import HostResults
 from toolkit.transcript import Token, Transcript, Word
 
@@ -20,7 +20,7 @@ SAID = Transcript("one", 1.0, (WORD,), (Token(3, "", None, None, 0.75),))
 
 def judged(*pairs):
     """Row name -> row, over clips `a`, `b`, ... of (theirs, ours)."""
-    results, ladder = HostResults(), Ladder("toy", Declared((RESULT, CONFIDENCE)), {})
+    results, ladder = HostResults(), Ladder("toy", LadderPlan((RESULT, CONFIDENCE)), {})
     for name, (theirs, ours) in zip("abc", pairs, strict=False):
         results.add(name, theirs, ours)
     judge_results(ladder, results, RESULT, CONFIDENCE)

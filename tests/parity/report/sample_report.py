@@ -4,7 +4,7 @@ import numpy as np
 
 from parity.ladder.exhibits import Audio, Axis, Curves, Series, Spectrograms, Timeline, error_over
 from parity.ladder.ladder import Ladder, LadderResult, Row, Status, row_from_metrics
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.tables import TitledTable
 from toolkit.spec import Gate
 from toolkit.transcript import Word
@@ -16,7 +16,7 @@ MEL = Rung("features", "mel", "Extractor", "Mel", GATE)
 ENCODER = Rung("wrappers", "encoder {function}", f"Encoder {HOSTILE}", "wrapper encoder", GATE)
 FRAMES = Rung("decode", "frames", "Encoder", "packages in a row", GATE)
 WORDS = Rung("task", "words", "Processor", "the pipeline", Gate("words"))
-DECLARED = Declared((MEL, ENCODER, FRAMES, WORDS))
+DECLARED = LadderPlan((MEL, ENCODER, FRAMES, WORDS))
 
 
 def words(*spans: tuple[str, float, float]) -> list[Word]:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from parity.ladder.ladder import Ladder, LadderResult, Row, Status, passed
-from parity.ladder.rungs import Declared, Rung
+from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.tables import number
 from parity.measures.totals import Totals
 from parity.report.files import (
@@ -29,7 +29,7 @@ WORDS = Rung("task", "words", "Processor", "the pipeline", Gate("words"))
 
 
 def result(*, error: float = 0.0) -> LadderResult:
-    board = Ladder("toy", Declared((MEL, WORDS)), {"runtime": "fake"})
+    board = Ladder("toy", LadderPlan((MEL, WORDS)), {"runtime": "fake"})
     board.compare(MEL, np.ones(3), np.ones(3) + error)
     words = {"wer_percent": 2.5, "reference_wer_percent": 2.5}
     board.judge(WORDS, Totals(words, headline="WER 2.50 % ours, 2.50 % reference"))
@@ -72,13 +72,13 @@ def test_json_is_strict_and_shows_nan_and_infinity_as_null():
     assert bad["metrics"]["max_abs"] is None
     assert bad["status"] == "FAILED"
     assert good["gate"] == {"at_most": {"max_abs": 0.5}, "at_least": {}, "reason": "why not", "measured": "0.1"}
-    assert (good["rung"], good["producer"], good["consumer"]) == ("mel", "Extractor", "Mel")
-    assert {row["producer"] for row in value["models"][0]["stages"][3]["rows"]} == {""}
+    assert (good["rung"], good["reference"], good["candidate"]) == ("mel", "Extractor", "Mel")
+    assert {row["reference"] for row in value["models"][0]["stages"][3]["rows"]} == {""}
 
 
 def test_markdown_has_tables_and_escapes_pipes():
     rung = replace(MEL, output="a|b")
-    board = Ladder("toy", Declared((rung,)), {})
+    board = Ladder("toy", LadderPlan((rung,)), {})
     board.compare(rung, np.ones(1), np.ones(1))
     text = markdown_from_results([board.result()])
     assert "| a\\|b | 0 |" in text
@@ -98,8 +98,8 @@ def test_numbers():
 
 
 def test_several_sides_of_a_stage_are_named_with_their_rungs():
-    length = replace(MEL, output="length, {form}", producer="Counter")
-    board = Ladder("toy", Declared((MEL, length)), {})
+    length = replace(MEL, output="length, {form}", reference="Counter")
+    board = Ladder("toy", LadderPlan((MEL, length)), {})
     board.compare(MEL, np.ones(2), np.ones(2))
     for form in ("split", "fused"):
         board.compare(length, np.ones(2), np.ones(2), form=form)
@@ -117,7 +117,7 @@ def test_several_models_end_with_one_summary():
 
 
 def test_added_tables_are_in_every_form(tmp_path):
-    board = Ladder("toy", Declared((MEL,)), {})
+    board = Ladder("toy", LadderPlan((MEL,)), {})
     board.compare(MEL, np.ones(2), np.ones(2))
     result = board.result().with_table(sample_table("features")).with_table(sample_table())
     for name in ("a.html", "a.md"):
