@@ -13,32 +13,54 @@ from parity.ladder.capture import Capture, check_capture, check_capture_output, 
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult, passed
 from parity.ladder.subject import Clip
-from parity.report import files as reports
+from parity.report.files import check_report, exhibits_wanted, report_text
+from parity.report.json_form import json_from_results
+from parity.report.screen import Screen
 from toolkit.bundle.bundle import open_bundle
 from toolkit.corpora.example import Example
 from toolkit.corpora.open import check_corpus, open_corpus
+from toolkit.errors import Interrupted, ToolkitError
 from toolkit.model import ModelInfo
 from toolkit.output.files import write_text
 from toolkit.runtimes.open import check_runtime
 
 
 def compare_models(request: CompareRequest) -> None:
-    """Run the ladder of every model.
+    """Run the ladder of every model and print each when it is done; an error in one model is that model's result.
 
     Raises:
         typer.BadParameter: options that do not go together.
-        typer.Exit: a gate failed.
+        ToolkitError: the one model asked for cannot be compared.
+        typer.Exit: a gate failed, or a model could not be compared; with the code of the worst.
     """
     capture = _checked(request)
-    results = [_result(request, model, capture) for model in request.models]
-    if request.as_json:
-        typer.echo(reports.json_from_results(results))
+    screen = None if request.as_json else Screen(verbose=request.verbose)
+    results, code = list[LadderResult](), 0
+    for model in request.models:
+        result, model_code = _outcome(request, model, capture)
+        results.append(result)
+        code = max(code, model_code)
+        if screen:
+            screen.show(result)
+    if screen:
+        screen.finish(results)
     else:
-        reports.print_results(results)
+        typer.echo(json_from_results(results))
     if request.report:
-        write_text(request.report, reports.report_text(request.report, results))
-    if not passed(results):
-        raise typer.Exit(GATE_FAILED)
+        write_text(request.report, report_text(request.report, results))
+    if code or not passed(results):
+        raise typer.Exit(code or GATE_FAILED)
+
+
+def _outcome(request: CompareRequest, model: ModelInfo, capture: Capture | None) -> tuple[LadderResult, int]:
+    """A model's ladder and its exit code; where several models run, an error becomes the result of its model."""
+    try:
+        result = _result(request, model, capture)
+    except ToolkitError as error:
+        if len(request.models) == 1 or isinstance(error, Interrupted):
+            raise
+        return LadderResult(model.id, error=str(error)), error.exit_code
+    return result, 0 if result.passed else GATE_FAILED
 
 
 def _checked(request: CompareRequest) -> Capture | None:
@@ -48,7 +70,7 @@ def _checked(request: CompareRequest) -> Capture | None:
     if (request.save or request.against) and len(request.models) != 1:
         raise typer.BadParameter("a capture belongs to one model: give MODEL")
     if request.report:
-        reports.check_report(request.report)
+        check_report(request.report)
     check_corpus(request.dataset, request.num_files)
     check_runtime(request.runtime)
     if request.save:
@@ -80,7 +102,7 @@ def _result(request: CompareRequest, model: ModelInfo, capture: Capture | None) 
             "runtime": subject.runtime.name,
             "dataset": request.dataset,
         }
-        exhibits = reports.exhibits_wanted(request.report)
+        exhibits = exhibits_wanted(request.report)
         result = run_ladder(subject, about, exhibits=exhibits, save=request.save, against=capture)
         if not request.blame:
             return result

@@ -117,7 +117,9 @@ def test_the_audio_is_never_written_over(run, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML is there on macOS")
 def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch):
-    monkeypatch.setattr(command, "demo_bundle", lambda model: pytest.fail("the demo bundle was asked for"))
+    monkeypatch.setattr(
+        "commands.infer_request._demo_bundle", lambda model: pytest.fail("the demo bundle was asked for")
+    )
     code, out, err = run(CLIP, "--runtime", "coreml")
     assert (code, out, err.count("\n")) == (3, "", 1)
 
@@ -133,8 +135,8 @@ def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch)
         (["--format", "doc"], "doc"),
         (["--max-symbols", "-1"], "--max-symbols"),
         (["--checkpoint", "demo"], "No such option"),
-        (["-", "-"], "stdin"),
-        ([CLIP, "--format", "textgrid"], "--format textgrid holds one file, 2 are given"),
+        (["-", "-"], "standard input (-) can be read only once"),
+        ([CLIP, "--format", "textgrid"], "--format textgrid is for one file; 2 were given"),
         (["--text", "ten of clubs"], "parakeet-tdt has no option --text"),
     ],
 )

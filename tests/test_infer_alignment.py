@@ -122,7 +122,7 @@ def test_json(run, clip):
     code, out, err = run(clip, "--text", "one zero", "--format", "json")
     result = json.loads(out)
     assert (code, result["zero_length"], result["tokens"], result["model"]) == (0, [1], [], "magpie")
-    assert err == "note: 1 of 2 words have no length: zero (1.00 s)\n"
+    assert err == "note: 1 of 2 words have zero duration: zero (1.00 s)\n"
 
 
 def test_a_textgrid(run, clip, tmp_path):
@@ -134,22 +134,22 @@ def test_a_textgrid(run, clip, tmp_path):
 def test_words_without_length_are_one_line_however_many(run, clip):
     err = run(clip, "--text", " ".join(f"z{i}" for i in range(9)))[2]
     assert err.count("\n") == 1
-    assert err.startswith("note: 9 of 9 words have no length: z0 (0.00 s), z1 (1.00 s)")
+    assert err.startswith("note: 9 of 9 words have zero duration: z0 (0.00 s), z1 (1.00 s)")
     assert err.endswith("z4 (4.00 s) and 4 more\n")
 
 
 BAD_TEXT = {
-    "none": ([], "one of --text and --text-file: neither is given"),
+    "none": ([], "one of --text and --text-file; neither was given"),
     "empty": (["--text", ""], "--text is empty"),
-    "both": (["--text", "a", "--text-file", "a.txt"], "one of --text and --text-file: both are given"),
-    "no_name": (["--text-file", ""], "--text-file names no file"),
-    "blank": (["--text", " \n"], "--text holds no words"),
-    "blank_file": (["--text-file", "blank.txt"], "--text-file blank.txt holds no words"),
+    "both": (["--text", "a", "--text-file", "a.txt"], "one of --text and --text-file; both were given"),
+    "no_name": (["--text-file", ""], "--text-file has an empty path"),
+    "blank": (["--text", " \n"], "--text has no words"),
+    "blank_file": (["--text-file", "blank.txt"], "--text-file blank.txt has no words"),
     "blank_stdin": (["--text-file", "-"], "standard input is empty"),
     "missing": (["--text-file", "none.txt"], "--text-file none.txt cannot be read: No such file"),
     "folder": (["--text-file", "."], "--text-file . cannot be read: Is a directory"),
     "not_utf8": (["--text-file", "latin.txt"], "--text-file latin.txt is not UTF-8 text (byte 2)"),
-    "two_files": (["a.wav", "--text", "a"], "magpie aligns one file with its text, 2 are given"),
+    "two_files": (["a.wav", "--text", "a"], "magpie aligns one file with its text; 2 were given"),
     "no_such_option": (["--text", "a", "--max-symbols", "1"], "magpie has no option --max-symbols"),
 }
 
@@ -169,7 +169,7 @@ def test_bad_text(run, clip, monkeypatch, tmp_path, case):
 def test_audio_and_text_cannot_both_be_stdin(run, clip):
     code, out, err = run("-", "--text-file", "-", stdin=clip.read_bytes())
     assert (code, out) == (2, "")
-    assert "stdin (-) can be read once only" in err
+    assert "standard input (-) can be read only once" in err
 
 
 def test_an_audio_error_names_the_file(run, tmp_path):

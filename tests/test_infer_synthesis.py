@@ -284,12 +284,15 @@ def test_a_model_that_says_nothing(run, tmp_path):
 
 
 BAD_USAGE = {
-    "no_text": (["--output", "a.wav"], "give the words to say with one of --text and --text-file"),
+    "no_text": (["--output", "a.wav"], "give the words to speak with one of --text and --text-file"),
     "two_texts": (["--text", "a", "--text-file", "-", "--output", "a.wav"], "with one of --text and --text-file"),
-    "blank": (["--text", " \n", "--output", "a.wav"], "--text holds no words. Give the words to say."),
+    "blank": (["--text", " \n", "--output", "a.wav"], "--text has no words. Give the words to speak."),
     "blank_stdin": (["--text-file", "-", "--output", "a.wav"], "standard input is empty"),
     "missing_file": (["--text-file", "none.txt", "--output", "a.wav"], "--text-file none.txt cannot be read"),
-    "audio": (["a.wav", "--text", "a", "--output", "b.wav"], "heron speaks: it takes --text or --text-file, not AUDIO"),
+    "audio": (
+        ["a.wav", "--text", "a", "--output", "b.wav"],
+        "heron speaks: give --text or --text-file instead of AUDIO",
+    ),
     "format": (["--text", "a", "--format", "txt", "--output", "a.wav"], "heron speaks: --format is for models that"),
     "no_such_format": (["--text", "a", "--format", "doc", "--output", "a.wav"], "doc"),
     "nowhere": (["--text", "a"], "give --output FILE.wav or .flac, or --stream to write raw PCM to stdout"),

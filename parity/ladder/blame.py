@@ -104,7 +104,7 @@ class Walk:
         )
 
     def json(self) -> dict[str, Any]:
-        """The key `walk` of `compare --json`, as parity/report/files.py documents it."""
+        """The key `walk` of `compare --json`, as parity/report/json_form.py documents it."""
         return {
             "first": self.first.name if self.first else None,
             "verdict": self.verdict,

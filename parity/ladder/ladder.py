@@ -58,6 +58,7 @@ class Row:
         note: what is out of bounds, what was excused, or why it was skipped.
         headline: a line for the summary under the table, e.g. the word error rates.
         rung: the declaration it belongs to; None for a row that compares nothing.
+        component: the package that the row is about; empty where it is about more than one.
     """
 
     output: str
@@ -67,6 +68,7 @@ class Row:
     note: str = ""
     headline: str = ""
     rung: Rung | None = None
+    component: str = ""
 
     @property
     def text(self) -> str:
@@ -102,15 +104,19 @@ class LadderResult:
         facts: of the bundle and of this run; in files and JSON, not in the terminal.
         exhibits: what a report shows beside numbers.
         walk: what `--blame` found, JSON-ready; None where it was not asked for.
+        error: why the ladder could not be run; empty where it was.
+        skip: why the ladder was not run, where that is no failure.
     """
 
     model: str
-    about: Mapping[str, str]
-    stages: tuple[StageResult, ...]
+    about: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[StageResult, ...] = ()
     tables: tuple[TitledTable, ...] = ()
     facts: tuple[TitledTable, ...] = ()
     exhibits: tuple[Shown, ...] = ()
     walk: Mapping[str, Any] | None = None
+    error: str = ""
+    skip: str = ""
 
     def with_table(self, table: TitledTable) -> "LadderResult":
         """The same with one more table; where its stage is not of the ladder, it stands for the model as a whole."""
@@ -120,6 +126,17 @@ class LadderResult:
     def blame(self) -> str | None:
         """The first stage out of its gate."""
         return next((s.name for s in self.stages if s.status is Status.FAILED), None)
+
+    @property
+    def status(self) -> Status:
+        """Failed by a failed stage, an error, or because nothing was compared."""
+        return Status.SKIPPED if self.skip else Status.PASSED if self.passed else Status.FAILED
+
+    @property
+    def failed_row(self) -> Row | None:
+        """The first failed row of the stage to blame."""
+        rows = next((s.rows for s in self.stages if s.name == self.blame), ())
+        return next((row for row in rows if row.status is Status.FAILED), None)
 
     @property
     def passed(self) -> bool:
@@ -134,9 +151,11 @@ class LadderResult:
     @property
     def verdict(self) -> str:
         """One line."""
-        if self.blame:
-            first = next(s for s in self.stages if s.name == self.blame)
-            row = next(r for r in first.rows if r.status is Status.FAILED)
+        if self.error:
+            return f"{self.model}: error: {self.error}"
+        if self.skip:
+            return f"{self.model}: SKIP, {self.skip}"
+        if row := self.failed_row:
             return f"{self.model}: FAILED, the first stage to blame is '{self.blame}' ({row.text})"
         skipped = [s.name for s in self.stages if s.status is Status.SKIPPED]
         if not self.passed:
@@ -263,8 +282,9 @@ class Ladder:
 
 
 def passed(results: Sequence[LadderResult]) -> bool:
-    """Whether something was compared and all of it passed."""
-    return bool(results) and all(result.passed for result in results)
+    """Whether something was compared and all of it passed; a model that was skipped does not count."""
+    ran = [result for result in results if not result.skip]
+    return bool(ran) and all(result.passed for result in ran)
 
 
 def note_of_fault(fault: RuntimeFault, what: str) -> str:

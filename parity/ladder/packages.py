@@ -76,12 +76,14 @@ class OutputParity:
         only = "" if self.function == "main" else f" {self.function}"
         label = f"{self.component}{only}: {self.output}"
         if self.metrics is None:
-            return Row(label, Status.SKIPPED if self.skipped else Status.FAILED, {}, self.gate, self.fault)
+            status = Status.SKIPPED if self.skipped else Status.FAILED
+            return Row(label, status, {}, self.gate, self.fault, component=self.component)
         numbers = self.metrics.shown()
         if self.metrics.integer:
             numbers["flip_share"] = (self.metrics.mismatches - self.near_ties) / self.metrics.elements
         excused = f"{self.near_ties} of {self.metrics.mismatches} flips are near ties" if self.near_ties else ""
-        return row_from_metrics(label, numbers | {"calls": self.calls}, self.gate, excused)
+        row = row_from_metrics(label, numbers | {"calls": self.calls}, self.gate, excused)
+        return replace(row, component=self.component)
 
     def entry(self) -> ParityEntry:
         """The form the manifest keeps."""

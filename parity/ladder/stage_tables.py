@@ -57,6 +57,11 @@ def noted_rows(stage: StageResult) -> list[Row]:
     return [row for row in stage.rows if row.note or not row.metrics]
 
 
+def noted(row: Row) -> str:
+    """The status and the note of a row in words."""
+    return f"{row.status.value} {row.text}"
+
+
 def _measured(stage: StageResult) -> list[Row]:
     return [row for row in stage.rows if row.metrics]
 

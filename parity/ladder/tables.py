@@ -30,6 +30,11 @@ class TitledTable:
                 raise ValueError(f"table '{self.title}': {len(row)} cells under {len(self.headers)} headers")
 
     @property
+    def full_title(self) -> str:
+        """The title after its stage, if it has one."""
+        return f"{self.stage}: {self.title}" if self.stage else self.title
+
+    @property
     def numeric(self) -> tuple[bool, ...]:
         """For each column, whether it holds numbers."""
         columns = ([row[k] for row in self.rows] for k in range(len(self.headers)))

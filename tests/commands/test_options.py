@@ -1,5 +1,8 @@
 """Options that models add to a command: what `--help` says of them, and what is refused."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -19,38 +22,54 @@ def help_of(*models):
     def command(*, extra: dict):
         """Fly."""
 
-    app = typer.Typer(rich_markup_mode=None)
+    app = typer.Typer(rich_markup_mode="markdown")
     app.command()(with_model_options(command, "infer", models))
-    done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}, terminal_width=200)
+    return words(app)
+
+
+def words(app):
+    """The words of a help page, without the frames of its panels."""
+    done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     assert done.exit_code == 0, done.output
-    return " ".join(done.output.split())
+    return " ".join(re.sub("[\u2500-\u257f]", " ", done.output).split())
 
 
-def test_help_says_which_models_take_an_option_and_what_each_means_by_it():
-    text = ModelOption("text", str, "", "What to say.")
+def test_help_has_a_panel_for_the_models_of_an_option_and_each_meaning():
+    text = ModelOption("text", str, "", "Text to speak.")
     shown = help_of(
         model("parrot", text, WINGS),
-        model("magpie", ModelOption("text", str, "one", "What is said.", ("one", "two")), WINGS),
+        model("magpie", ModelOption("text", str, "one", "Text of the recording.", ("one", "two")), WINGS),
         model("wren", text),
     )
     assert (
-        "--text <str> [parrot, wren] What to say. [magpie] What is said. One of one, two. [default: one] "
-        "--wings <int> [parrot, magpie] How many. [default: 2]" in shown
+        "parrot, magpie, wren --text <str> parrot, wren: Text to speak. magpie: Text of the recording. (default: one) "
+        "parrot, magpie --wings <int> How many. (default: 2)" in shown
     )
 
 
 def test_one_model_alone_is_not_named():
-    assert "--wings <int> How many. [default: 2]" in help_of(model("parrot", WINGS))
+    assert "Options --wings <int> How many. (default: 2)" in help_of(model("parrot", WINGS))
 
 
-def test_a_switch_shows_on_or_off_and_a_choice_of_one_only_that():
+def test_a_switch_shows_on_or_off_and_choices_are_typers():
     switch = ModelOption("glide", bool, True, "Without a beat.")
-    only = ModelOption("song", str, "off", "It is mute.", ("off",))
-    shown = help_of(model("parrot", switch, only))
-    assert "--glide / --no-glide Without a beat. [default: on]" in shown
-    assert "--song <str> It is mute. Only off. --" in shown
-    with pytest.raises(typer.BadParameter, match=r"--song is off only, not 'loud'\. It is mute\."):
-        resolve_options(model("parrot", only), "infer", {"song": "loud"})
+    song = ModelOption("song", str, "off", "It sings.", ("off", "loud"))
+    shown = help_of(model("parrot", switch, song))
+    assert "--glide --no-glide <bool> Without a beat. (default: on)" in shown
+    assert "--song <off|loud> It sings. (default: off)" in shown
+
+
+def test_a_repeatable_choice_is_checked_value_by_value():
+    forms = ModelOption("form", str, "a", "Forms.", ("a", "b"), repeatable=True)
+    assert resolve_options(model("parrot", forms), "infer", {"form": "a,b"}) == {"form": "a,b"}
+    with pytest.raises(typer.BadParameter, match="--form is one of a, b, not 'c'"):
+        resolve_options(model("parrot", forms), "infer", {"form": "a,c"})
+
+
+@pytest.mark.parametrize("other", [ModelOption("wings", str, "two", "How many."), replace(WINGS, repeatable=True)])
+def test_two_models_that_declare_one_option_with_different_types_are_refused(other):
+    with pytest.raises(TypeError, match=r"infer --wings has two types \(parrot: int, wren: .*\): give it another name"):
+        help_of(model("parrot", WINGS), model("wren", other))
 
 
 @pytest.mark.parametrize("command", ["infer", "compare"])
@@ -59,11 +78,11 @@ def test_every_option_of_the_commands_names_its_models(command):
     import infer
 
     app = {"infer": infer, "compare": compare}[command].app
-    shown = " ".join(CliRunner().invoke(app, ["--help"], terminal_width=200).output.split())
+    shown = words(app).split(" Options ", 1)[1]
     for each in all_models().values():
         for option in each.options.get(command, ()):
-            of_flag = shown.split(f"--{option.name.replace('_', '-')} ", 1)[1].split(" --", 1)[0]
-            if option.type is bool:
-                of_flag = shown.split(f"--no-{option.name.replace('_', '-')} ", 1)[1].split(" --", 1)[0]
-            assert f"{each.id}" in of_flag, (option.name, of_flag)
-            assert option.help.split()[0] in of_flag
+            flag = f"--{option.name.replace('_', '-')}"
+            before, after = shown.split(f" {flag} ", 1)
+            panel = before.rsplit(each.id, 1)
+            assert len(panel) == 2, f"{flag}: no panel of {each.id} before it"
+            assert option.help.split()[0] in after

@@ -47,7 +47,9 @@ def _summary(results: Sequence[LadderResult]) -> Markup:
 
 def _blame(results: Sequence[LadderResult]) -> list[Markup]:
     """What failed, a model each, so that it is read first; else what passed."""
-    failed = [element("p", result.verdict, ".", class_="blame failed") for result in results if not result.passed]
+    failed = [
+        element("p", result.verdict, ".", class_="blame failed") for result in results if result.status is Status.FAILED
+    ]
     said = ". ".join(result.verdict for result in results) or "Nothing was compared"
     return failed or [element("p", said, ".", class_="blame")]
 
@@ -69,7 +71,7 @@ def _overview_row(result: LadderResult, place: int) -> Markup:
         for name in QUESTIONS
     ]
     model = element("th", element("a", result.model, href=f"#{_model_id(place)}"), scope="row")
-    return element("tr", model, *cells, element("td", status_html(_word(result.passed))))
+    return element("tr", model, *cells, element("td", status_html(result.status)))
 
 
 def _model(result: LadderResult, place: int) -> Markup:
@@ -77,7 +79,7 @@ def _model(result: LadderResult, place: int) -> Markup:
     general = [html_of_table(table) for table in result.tables if table.stage not in names]
     return element(
         "section",
-        element("h2", result.model, " ", status_html(_word(result.passed))),
+        element("h2", result.model, " ", status_html(result.status)),
         element("p", result.verdict, ".", class_="verdict"),
         _list(result.headlines, "headlines"),
         _about(result),

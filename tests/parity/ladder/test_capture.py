@@ -14,7 +14,7 @@ from models.parakeet_tdt import MODEL
 from parity.ladder.capture import bounded, check_capture, differences, read_capture, replay_capture, save_capture
 from parity.ladder.engine import run_ladder
 from parity.ladder.ladder import Status
-from parity.report.files import json_from_results
+from parity.report.json_form import json_from_results
 from tests.models.bundles import bundle_without_packages
 from tests.parity.toy import converted, subject, toy
 from tests.toolkit.stateful import SLOTS, accumulate, decode, embedded

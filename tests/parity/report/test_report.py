@@ -11,14 +11,10 @@ from parity.ladder.ladder import Ladder, LadderResult, Row, Status, passed
 from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.tables import number
 from parity.measures.totals import Totals
-from parity.report.files import (
-    check_report,
-    exhibits_wanted,
-    json_from_results,
-    markdown_from_results,
-    print_results,
-    report_text,
-)
+from parity.report.files import check_report, exhibits_wanted, report_text
+from parity.report.json_form import json_from_results
+from parity.report.markdown import markdown_from_results
+from parity.report.screen import Screen
 from tests.parity.report.sample_report import sample_table
 from toolkit.errors import OutputError
 from toolkit.spec import Gate
@@ -39,7 +35,10 @@ def result(*, error: float = 0.0) -> LadderResult:
 
 def printed(*results: LadderResult) -> str:
     stream = io.StringIO()
-    print_results(results, Console(file=stream))
+    screen = Screen(Console(file=stream), verbose=True)
+    for one in results:
+        screen.show(one)
+    screen.finish(results)
     return stream.getvalue()
 
 
@@ -64,7 +63,7 @@ def test_json_is_strict_and_shows_nan_and_infinity_as_null():
     broken = result(error=math.nan)
     text = json_from_results([result(), broken])
     value = json.loads(text, parse_constant=lambda name: 1 / 0)
-    assert value["schema"] == 1
+    assert value["schema"] == 2
     assert value["passed"] is False
     assert value["blame"] == [{"model": "toy", "stage": "features"}]
     good, bad = (model["stages"][0]["rows"][0] for model in value["models"])
