@@ -35,7 +35,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
 
 @app.command(epilog="Example:  convert inspect build/parakeet-tdt/demo")
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.", metavar="BUNDLE")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity."""
@@ -50,9 +50,7 @@ def _model_command(model: ModelInfo) -> Callable[..., None]:
             str, typer.Option(help="Hub id, folder in the hub's layout, or demo.")
         ] = model.default_checkpoint,
         revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
-        output: Annotated[
-            Path | None, typer.Option(help="Folder to write (default: build/<model>/<checkpoint>).")
-        ] = None,
+        output: Annotated[Path | None, typer.Option(help="Folder to write (default: build/MODEL/CHECKPOINT).")] = None,
         only: Annotated[list[str] | None, typer.Option(help="Convert only this component; repeatable.")] = None,
         precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="Compute precision of the packages.")] = "fp16",
         compress: Annotated[

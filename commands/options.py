@@ -23,7 +23,7 @@ def with_model_options(
         function: a Typer command whose parameter `extra: dict[str, Any]` takes the options that were given.
         command: its name.
         models: whose options to add. An option that several models declare is added once, with each model's sentence.
-            Where there are several models, the options of each stand in a panel of their own.
+            In the help, the options of a model stand in a panel of its name.
 
     Returns:
         A function with one more keyword parameter per option, for `typer.Typer.command`.
@@ -45,7 +45,7 @@ def with_model_options(
         return function(*args, **kwargs, extra=given)
 
     base = [p for p in inspect.signature(function).parameters.values() if p.name != "extra"]
-    added = [_parameter(takers, labelled=len(models) > 1) for takers in declared.values()]
+    added = [_parameter(takers) for takers in declared.values()]
     signature = inspect.Signature(base + added)
     with_extra.__signature__ = signature  # type: ignore[attr-defined]
     with_extra.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
@@ -65,7 +65,7 @@ def _kind(option: ModelOption) -> str:
     return f"{option.type.__name__}{', repeatable' if option.repeatable else ''}"
 
 
-def _parameter(takers: Takers, *, labelled: bool) -> inspect.Parameter:
+def _parameter(takers: Takers) -> inspect.Parameter:
     """One parameter for all models that take it, with a sentence for each meaning."""
     option = takers[0][1]
     flag = _flag(option.name)
@@ -75,7 +75,7 @@ def _parameter(takers: Takers, *, labelled: bool) -> inspect.Parameter:
         meanings.setdefault(_help(meant), []).append(model.id)
     several = len(meanings) > 1
     shown = [f"{', '.join(names)}: {text}" if several else text for text, names in meanings.items()]
-    panel = ", ".join(model.id for model, _ in takers) if labelled else None
+    panel = ", ".join(model.id for model, _ in takers)
     annotation: Any = Annotated[
         _annotation(takers) | None, typer.Option(flags, help=" ".join(shown), rich_help_panel=panel)
     ]

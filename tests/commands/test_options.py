@@ -47,8 +47,8 @@ def test_help_has_a_panel_for_the_models_of_an_option_and_each_meaning():
     )
 
 
-def test_one_model_alone_is_not_named():
-    assert "Options --wings <int> How many. (default: 2)" in help_of(model("parrot", WINGS))
+def test_the_options_of_one_model_have_its_panel():
+    assert "parrot --wings <int> How many. (default: 2)" in help_of(model("parrot", WINGS))
 
 
 def test_a_switch_shows_on_or_off_and_choices_are_typers():
