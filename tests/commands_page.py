@@ -1,16 +1,15 @@
 """Write docs/commands.md, the help pages of the commands: `uv run python -m tests.commands_page`."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from typer.testing import CliRunner
-
-import compare
-import convert
-import infer
 from models import all_models
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
-SIZE = {"TERMINAL_WIDTH": "100", "COLUMNS": "100"}
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "commands.md"
+SIZE = {"TERMINAL_WIDTH": "100", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 _HEAD = """# Commands
 
@@ -19,26 +18,20 @@ Run each with `uv run`, e.g. `uv run infer --help`.
 """
 
 
-def help_text(name, app, *arguments):
-    """One help page, without the blanks that fill its lines."""
-    done = CliRunner().invoke(app, [*arguments, "--help"], prog_name=name, env=SIZE)
-    assert done.exit_code == 0, done.output
-    lines = [line.rstrip() for line in done.output.splitlines()]
+def help_text(command, *arguments):
+    """One help page, in a process of its own: Typer reads the width once."""
+    code = f"import sys, {command}; sys.argv = ['{command}', *sys.argv[1:], '--help']; {command}.main()"
+    process = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(process, cwd=ROOT, env={**os.environ, **SIZE}, capture_output=True, text=True, check=True)
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
     return "\n".join(line for k, line in enumerate(lines) if line or (k and lines[k - 1])).strip("\n")
-
-
-def pages():
-    """Title -> help page."""
-    yield "convert", help_text("convert", convert.app)
-    for name in ("list", "inspect", *all_models()):
-        yield f"convert {name}", help_text("convert", convert.app, name)
-    yield "infer", help_text("infer", infer.app)
-    yield "compare", help_text("compare", compare.app)
 
 
 def page():
     """The Markdown page."""
-    return _HEAD + "".join(f"\n## {title}\n\n```\n{text}\n```\n" for title, text in pages())
+    names = ("", "list", "inspect", *all_models())
+    pages = [("convert", *([name] if name else [])) for name in names] + [("infer",), ("compare",)]
+    return _HEAD + "".join(f"\n## {' '.join(each)}\n\n```\n{help_text(*each)}\n```\n" for each in pages)
 
 
 if __name__ == "__main__":
