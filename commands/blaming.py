@@ -6,7 +6,7 @@ from typing import Any
 
 from commands.conversion import ConvertRequest, OnStep, Prepared, convert, fingerprint, prepare
 from commands.demo import demo_recogniser
-from parity.ladder.blame import COMPRESSED, DEVICE, FP16, FP32, WRAPPERS, Walk, walk_from_runs
+from parity.ladder.blame import COMPRESSED, DEVICE, FP16, FP32, WRAPPERS, BlameWalk, walk_from_runs
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult
 from parity.ladder.subject import Clip
@@ -25,7 +25,7 @@ def walk_of_bundle(
     options: Mapping[str, Any],
     result: LadderResult,
     on_step: OnStep = lambda what, done, of: None,
-) -> Walk:
+) -> BlameWalk:
     """Run what the ladder of a bundle has not run yet, and walk.
 
     Args:

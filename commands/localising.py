@@ -10,8 +10,8 @@ from commands.comparing import clips_of
 from commands.demo import demo_bundle
 from commands.terminal import GATE_FAILED, progress
 from parity.ladder.packages import CLIPS_EXERCISED
-from parity.localise.command import check_functions, json_from_insides, look_inside
-from parity.localise.terminal import print_insides
+from parity.localise.command import check_functions, json_from_findings, look_inside
+from parity.localise.terminal import print_findings
 from toolkit.bundle.bundle import open_bundle, read_manifest
 from toolkit.corpora.open import check_corpus, open_corpus
 from toolkit.model import ModelInfo
@@ -42,9 +42,9 @@ def localise(request: CompareRequest, layers: str | None, *, ranges: bool, given
             clips = clips_of(examples, model, bundle.manifest.host["sample_rate"], num_files, bar)
             found.append(look_inside(model, bundle, list(clips), layers, ranges))
     if request.as_json:
-        typer.echo(json_from_insides(found))
+        typer.echo(json_from_findings(found))
     else:
-        print_insides(found)
+        print_findings(found)
     if not all(one.passed for one in found):
         raise typer.Exit(GATE_FAILED)
 

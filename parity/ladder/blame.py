@@ -31,7 +31,7 @@ _ROWS_NAMED = 2
 
 
 @dataclass(frozen=True)
-class Step:
+class BlameStep:
     """One step of the walk: whether it kept its gates, and what left them or why it does not apply."""
 
     name: str
@@ -57,14 +57,14 @@ class OutputErrors:
 
 
 @dataclass(frozen=True)
-class Walk:
+class BlameWalk:
     """What the walk found."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[BlameStep, ...]
     outputs: tuple[OutputErrors, ...]
 
     @property
-    def first(self) -> Step | None:
+    def first(self) -> BlameStep | None:
         """The first step that left its gate."""
         return next((step for step in self.steps if step.status is Status.FAILED), None)
 
@@ -122,7 +122,7 @@ class Walk:
         }
 
 
-def walk_from_runs(runs: Mapping[str, LadderResult | str]) -> Walk:
+def walk_from_runs(runs: Mapping[str, LadderResult | str]) -> BlameWalk:
     """The walk of runs that are done.
 
     Args:
@@ -131,12 +131,12 @@ def walk_from_runs(runs: Mapping[str, LadderResult | str]) -> Walk:
     done = {name: run for name in RUNS if isinstance(run := runs[name], LadderResult)}
     steps = tuple(_step(name, runs[name] if name in RUNS else "", done) for name in STEPS)
     failed = {step.name for step in steps if step.status is Status.FAILED}
-    return Walk(steps, (*_chain(done, failed), *_components(done)))
+    return BlameWalk(steps, (*_chain(done, failed), *_components(done)))
 
 
-def _step(name: str, run: LadderResult | str, done: Mapping[str, LadderResult]) -> Step:
+def _step(name: str, run: LadderResult | str, done: Mapping[str, LadderResult]) -> BlameStep:
     if isinstance(run, str) and run:
-        return Step(name, Status.SKIPPED, run)
+        return BlameStep(name, Status.SKIPPED, run)
     last = list(done.values())[-1]
     stage, of = {
         FEATURES: ("features", done[WRAPPERS]),
@@ -150,10 +150,10 @@ def _step(name: str, run: LadderResult | str, done: Mapping[str, LadderResult]) 
     broken = [row for row in rows if row.status is Status.FAILED]
     if broken:
         more = f"; and {len(broken) - _ROWS_NAMED} more" if len(broken) > _ROWS_NAMED else ""
-        return Step(name, Status.FAILED, "; ".join(f"{r.output}: {r.note}" for r in broken[:_ROWS_NAMED]) + more)
+        return BlameStep(name, Status.FAILED, "; ".join(f"{r.output}: {r.note}" for r in broken[:_ROWS_NAMED]) + more)
     if all(row.status is Status.SKIPPED for row in rows):
-        return Step(name, Status.SKIPPED, "; ".join(dict.fromkeys(row.note for row in rows)))
-    return Step(name, Status.PASSED)
+        return BlameStep(name, Status.SKIPPED, "; ".join(dict.fromkeys(row.note for row in rows)))
+    return BlameStep(name, Status.PASSED)
 
 
 def _newly_failed(name: str, done: Mapping[str, LadderResult]) -> list[Row]:
@@ -235,7 +235,7 @@ def _error(row: Row | None) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def _cell(output: OutputErrors, step: Step) -> str:
+def _cell(output: OutputErrors, step: BlameStep) -> str:
     if step.name not in output.errors:
         return ""
     error, share = output.errors[step.name], output.shares[step.name]

@@ -173,7 +173,7 @@ Exhibit = Curves | Spectrograms | Timeline | Audio
 
 
 @dataclass(frozen=True)
-class Shown:
+class KeptExhibit:
     """An exhibit as a ladder keeps it: under its stage, with what it shows and the clip that it shows it of."""
 
     stage: str

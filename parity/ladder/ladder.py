@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.ladder.exhibits import Exhibit, Shown
+from parity.ladder.exhibits import Exhibit, KeptExhibit
 from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.tables import TitledTable
 from parity.measures.arrays import Metrics, NotComparableError, compare_arrays, worst
@@ -113,7 +113,7 @@ class LadderResult:
     stages: tuple[StageResult, ...] = ()
     tables: tuple[TitledTable, ...] = ()
     facts: tuple[TitledTable, ...] = ()
-    exhibits: tuple[Shown, ...] = ()
+    exhibits: tuple[KeptExhibit, ...] = ()
     walk: Mapping[str, Any] | None = None
     error: str = ""
     skip: str = ""
@@ -185,7 +185,7 @@ class Ladder:
         self._rows: dict[str, list[Row]] = {name: [] for name in QUESTIONS}
         self._compared: dict[str, set[str]] = {name: set() for name in QUESTIONS}
         self._most_exhibits = exhibits
-        self._exhibits: dict[tuple[str, str], list[Shown]] = {}
+        self._exhibits: dict[tuple[str, str], list[KeptExhibit]] = {}
         self.facts: list[TitledTable] = []
 
     def compare(self, rung: Rung, reference: np.ndarray, candidate: np.ndarray, /, **fields: object) -> None:
@@ -242,7 +242,7 @@ class Ladder:
     def exhibit(self, stage: str, title: str, exhibit: Exhibit, clip: str = "") -> None:
         """Show something under a stage; the first few of each title are kept, none where no report wants them."""
         if self.wants(stage, title):
-            self._exhibits.setdefault((stage, title), []).append(Shown(stage, title, exhibit.reduced(), clip))
+            self._exhibits.setdefault((stage, title), []).append(KeptExhibit(stage, title, exhibit.reduced(), clip))
 
     @contextmanager
     def attempt(self, stage: str, what: str) -> Iterator[None]:

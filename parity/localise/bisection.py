@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import milrun
 from parity.localise.eager_graph import EagerGraph
-from parity.localise.layers import Bounds, Fault, Localised, OpRow, Subjects, first_fault, forced_rows, result_of
+from parity.localise.layers import Bounds, Fault, Localised, OpRow, PairedGraphs, first_fault, forced_rows, result_of
 from toolkit.runtimes.recording import Call
 from toolkit.spec import ComponentSpec
 
@@ -49,31 +49,31 @@ def bisect(
     Returns:
         As `localise`, with the rows of the last stretch alone.
     """
-    search = _Search(Subjects(EagerGraph(spec, function), package, call, bounds), parts, stretch)
-    last = len(search.subjects.ops)
+    search = _Search(PairedGraphs(EagerGraph(spec, function), package, call, bounds), parts, stretch)
+    last = len(search.graphs.ops)
     rows, fault = search.first(-1, last, rounding=False)
     # An op that only loses precision may come before one whose program is wrong.
     earlier, lost = search.first(-1, fault.row.op.index - 1 if fault else last, rounding=True)
     if lost:
         rows, fault = earlier, lost
-    return result_of(search.subjects, call, rows, fault)
+    return result_of(search.graphs, call, rows, fault)
 
 
 @dataclass
 class _Search:
-    subjects: Subjects
+    graphs: PairedGraphs
     parts: int
     stretch: int
 
     def __post_init__(self) -> None:
-        subjects = self.subjects
-        self._order = list(subjects.pairs)  # in the order of execution
+        graphs = self.graphs
+        self._order = list(graphs.pairs)  # in the order of execution
         self._last_read: dict[str, int] = {}
-        for op in subjects.ops.values():
+        for op in graphs.ops.values():
             for name in op.reads:
                 self._last_read[name] = op.index
-        for name in subjects.model.outputs:
-            self._last_read[name] = len(subjects.ops) + 1
+        for name in graphs.model.outputs:
+            self._last_read[name] = len(graphs.ops) + 1
 
     def first(self, low: int, end: int, *, rounding: bool) -> tuple[list[OpRow], Fault | None]:
         """The first op out of bounds behind `low` and not behind `end`, and the rows of its stretch."""
@@ -87,19 +87,19 @@ class _Search:
                 low, high = cuts[bad - 1] if bad else low, cuts[bad]
             else:
                 rows = self._rows(low, high)
-                if fault := first_fault(self.subjects, rows):
+                if fault := first_fault(self.graphs, rows):
                     return rows, fault
             low = high
         return [], None
 
     def _first_bad(self, low: int, cuts: Sequence[int], rounding: bool) -> int | None:
         """Index of the first cut that an error crosses, when what crosses `low` is exact."""
-        subjects, exact = self.subjects, self._crossing(low)
+        graphs, exact = self.graphs, self._crossing(low)
         crossing = [self._crossing(cut) for cut in cuts]
         names = {name for cross in crossing for name in cross} | exact
-        eager = subjects.eager_values({subjects.pairs[name] for name in names})
-        found = subjects.differences(eager, force=exact, rounding=rounding)
-        bound = _ALARM * (subjects.bounds.precision if rounding else subjects.bounds.program)
+        eager = graphs.eager_values({graphs.pairs[name] for name in names})
+        found = graphs.differences(eager, force=exact, rounding=rounding)
+        bound = _ALARM * (graphs.bounds.precision if rounding else graphs.bounds.program)
         for index, cross in enumerate(crossing):
             if any(found[name].exceeds(bound) for name in cross - exact):
                 return index
@@ -107,21 +107,21 @@ class _Search:
 
     def _rows(self, low: int, high: int) -> list[OpRow]:
         """Op by op between two cuts."""
-        subjects = self.subjects
+        graphs = self.graphs
         names = {*self._inside(low, high), *self._crossing(low)}
-        eager = subjects.eager_values({subjects.pairs[name] for name in names})
-        return [row for row in forced_rows(subjects, eager, names) if low < row.op.index <= high]
+        eager = graphs.eager_values({graphs.pairs[name] for name in names})
+        return [row for row in forced_rows(graphs, eager, names) if low < row.op.index <= high]
 
     def _inside(self, low: int, high: int) -> list[str]:
-        return [name for name in self._order if low < self.subjects.ops[name].index <= high]
+        return [name for name in self._order if low < self.graphs.ops[name].index <= high]
 
     def _crossing(self, cut: int) -> set[str]:
         """Values made up to a cut, and read behind it or returned."""
-        return {n for n in self._order if self.subjects.ops[n].index <= cut < self._last_read.get(n, -1)}
+        return {n for n in self._order if self.graphs.ops[n].index <= cut < self._last_read.get(n, -1)}
 
     def _cuts(self, low: int, high: int) -> list[int]:
         """Places that part a stretch evenly, its end included; nudged to where every value that crosses is known."""
-        indices = [self.subjects.ops[name].index for name in self._inside(low, high)]
+        indices = [self.graphs.ops[name].index for name in self._inside(low, high)]
         step = max(1, len(indices) // self.parts)
         cuts = {self._nudged(index, low, high) for index in indices[step - 1 : -1 : step]}
         return [*sorted({cut for cut in cuts if low < cut < high}), high]
@@ -131,9 +131,9 @@ class _Search:
         return min(near, key=lambda i: (len(self._unknown(i)), abs(i - index)), default=index)
 
     def _unknown(self, cut: int) -> Collection[str]:
-        ops = self.subjects.ops.values()
+        ops = self.graphs.ops.values()
         return [
             op.name
             for op in ops
-            if op.index <= cut < self._last_read.get(op.name, -1) and op.name not in self.subjects.pairs
+            if op.index <= cut < self._last_read.get(op.name, -1) and op.name not in self.graphs.pairs
         ]

@@ -43,7 +43,7 @@ _HELD_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Inside:
+class Findings:
     """What was found inside the packages of one model."""
 
     model: str
@@ -75,7 +75,7 @@ def check_functions(bundles: Mapping[str, Bundle], layers: str | None) -> set[st
     return found
 
 
-def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers: str | None, ranges: bool) -> Inside:
+def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers: str | None, ranges: bool) -> Findings:
     """Record calls on the eager wrappers and run the saved packages op by op on them.
 
     Args:
@@ -96,7 +96,7 @@ def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers:
         known = ", ".join(f"{component}:{function}" for component, function in calls)
         raise ToolkitError(f"{model.id}: no calls of '{layers}' were recorded", f"Give one of: {EVERY}, {known}.")
     try:
-        return Inside(
+        return Findings(
             model.id,
             tuple(_localised(plan, bundle, *key, calls[key]) for key in chosen),
             tuple(measure_ranges(_open(bundle, *key), found) for key, found in calls.items()) if ranges else (),
@@ -105,7 +105,7 @@ def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers:
         raise RuntimeFault(str(error), "Convert the model again.") from error
 
 
-def json_from_insides(found: Sequence[Inside]) -> str:
+def json_from_findings(found: Sequence[Findings]) -> str:
     """The documented JSON."""
     value = {
         "schema": SCHEMA,

@@ -160,7 +160,7 @@ class Localised:
 
 
 @dataclass
-class Subjects:
+class PairedGraphs:
     """A package and its wrapper on one call; counts what was run.
 
     Attributes:
@@ -264,44 +264,44 @@ def localise(spec: ComponentSpec, function: str, package: milrun.Model, call: Ca
         call: a recorded call of it.
         bounds: what one op may add.
     """
-    subjects = Subjects(EagerGraph(spec, function), package, call, bounds)
-    eager = subjects.eager_values(subjects.pairs.values())
-    free = subjects.differences(eager)
-    rows = forced_rows(subjects, eager, subjects.pairs)
+    graphs = PairedGraphs(EagerGraph(spec, function), package, call, bounds)
+    eager = graphs.eager_values(graphs.pairs.values())
+    free = graphs.differences(eager)
+    rows = forced_rows(graphs, eager, graphs.pairs)
     rows = [replace(row, error=free[row.op.name]) for row in rows]
-    return result_of(subjects, call, rows, first_fault(subjects, rows))
+    return result_of(graphs, call, rows, first_fault(graphs, rows))
 
 
-def forced_rows(subjects: Subjects, eager: Mapping[str, np.ndarray], force: Collection[str]) -> list[OpRow]:
+def forced_rows(graphs: PairedGraphs, eager: Mapping[str, np.ndarray], force: Collection[str]) -> list[OpRow]:
     """The error that each op adds by itself, of those whose partners are in `eager`."""
-    rounded = subjects.differences(eager, force=force)
-    unrounded = subjects.differences(eager, force=force, rounding=False)
-    pairs, ops, theirs = subjects.pairs, subjects.ops, subjects.graph.ops
+    rounded = graphs.differences(eager, force=force)
+    unrounded = graphs.differences(eager, force=force, rounding=False)
+    pairs, ops, theirs = graphs.pairs, graphs.ops, graphs.graph.ops
     return [OpRow(ops[n], theirs[pairs[n]], None, rounded[n], unrounded[n]) for n in rounded]
 
 
-def first_fault(subjects: Subjects, rows: Collection[OpRow]) -> Fault | None:
+def first_fault(graphs: PairedGraphs, rows: Collection[OpRow]) -> Fault | None:
     """The first row out of bounds, and the op that made it so."""
     for row in rows:
-        if cause := row.cause(subjects.bounds):
-            missing = _missing(subjects, row) if cause == "program" else None
-            return Fault(row, row.op if missing else _computing(subjects, row.op), cause, missing)
+        if cause := row.cause(graphs.bounds):
+            missing = _missing(graphs, row) if cause == "program" else None
+            return Fault(row, row.op if missing else _computing(graphs, row.op), cause, missing)
     return None
 
 
-def result_of(subjects: Subjects, call: Call, rows: Collection[OpRow], fault: Fault | None) -> Localised:
+def result_of(graphs: PairedGraphs, call: Call, rows: Collection[OpRow], fault: Fault | None) -> Localised:
     """Put the findings together."""
     return Localised(
         call.component,
         call.function,
-        subjects.bounds,
+        graphs.bounds,
         tuple(rows),
         fault,
-        len(subjects.ops),
-        len(subjects.pairs),
-        subjects.runs,
-        subjects.eager_runs,
-        subjects.kept,
+        len(graphs.ops),
+        len(graphs.pairs),
+        graphs.runs,
+        graphs.eager_runs,
+        graphs.kept,
     )
 
 
@@ -329,42 +329,42 @@ def _difference(value: np.ndarray, reference: np.ndarray) -> Difference:
     )
 
 
-def _computing(subjects: Subjects, op: PackageOp) -> PackageOp:
+def _computing(graphs: PairedGraphs, op: PackageOp) -> PackageOp:
     """The op itself, or, where it only moves values, the last op without a partner in front of it that computes."""
     if op.type not in _MOVES:
         return op
-    hidden = _between(op.reads, subjects.ops, set(subjects.pairs))
-    computing = [subjects.ops[name] for name in hidden if subjects.ops[name].type not in _MOVES]
+    hidden = _between(op.reads, graphs.ops, set(graphs.pairs))
+    computing = [graphs.ops[name] for name in hidden if graphs.ops[name].type not in _MOVES]
     return max(computing, key=lambda found: found.index, default=op)
 
 
-def _missing(subjects: Subjects, row: OpRow) -> EagerOp | None:
+def _missing(graphs: PairedGraphs, row: OpRow) -> EagerOp | None:
     """An op of the wrapper that has no partner, and without which the wrapper computes what the package does."""
-    theirs, partners = subjects.graph.ops, set(subjects.pairs.values())
+    theirs, partners = graphs.graph.ops, set(graphs.pairs.values())
     candidates = [theirs[name] for name in _between(row.eager.parents, theirs, partners)]
     for candidate in sorted(candidates, key=lambda op: op.index):
-        if _without(subjects, candidate, row):
+        if _without(graphs, candidate, row):
             return candidate
     return None
 
 
-def _without(subjects: Subjects, candidate: EagerOp, row: OpRow) -> bool:
+def _without(graphs: PairedGraphs, candidate: EagerOp, row: OpRow) -> bool:
     """Whether leaving a wrapper's op out makes the package's value right."""
-    name = subjects.pairs[row.op.name]
-    inputs = _partners(subjects, row)
-    forced = subjects.eager_values(inputs)
-    skipped = subjects.eager_values({name}, skip=candidate)
-    force = [ours for ours, theirs in subjects.pairs.items() if theirs in inputs]
-    found = subjects.differences(forced | skipped, force=force, rounding=False)
-    return not found[row.op.name].exceeds(subjects.bounds.program)
+    name = graphs.pairs[row.op.name]
+    inputs = _partners(graphs, row)
+    forced = graphs.eager_values(inputs)
+    skipped = graphs.eager_values({name}, skip=candidate)
+    force = [ours for ours, theirs in graphs.pairs.items() if theirs in inputs]
+    found = graphs.differences(forced | skipped, force=force, rounding=False)
+    return not found[row.op.name].exceeds(graphs.bounds.program)
 
 
-def _partners(subjects: Subjects, row: OpRow) -> set[str]:
+def _partners(graphs: PairedGraphs, row: OpRow) -> set[str]:
     """The wrapper's values in front of a row, through ops without a partner."""
-    ours = subjects.ops
-    hidden = _between(row.op.reads, ours, set(subjects.pairs))
+    ours = graphs.ops
+    hidden = _between(row.op.reads, ours, set(graphs.pairs))
     read = {name for op in (row.op, *(ours[h] for h in hidden)) for name in op.reads}
-    return {subjects.pairs[name] for name in read if name in subjects.pairs}
+    return {graphs.pairs[name] for name in read if name in graphs.pairs}
 
 
 def _between(

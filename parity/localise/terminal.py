@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from parity.localise.command import Inside
+from parity.localise.command import Findings
 from parity.localise.layers import Difference, Localised, OpRow
 from parity.localise.ranges import Range, Ranges
 
@@ -17,7 +17,7 @@ _WORST = 5
 _SHOWN = 20
 
 
-def print_insides(found: Sequence[Inside], console: Console | None = None) -> None:
+def print_findings(found: Sequence[Findings], console: Console | None = None) -> None:
     """Print every table: rich on a terminal, plain and unbroken in a pipe."""
     console = console or Console()
     if not console.is_terminal:

@@ -9,7 +9,7 @@ import pytest
 from commands import blaming
 from commands.blaming import walk_of_bundle
 from parity.ladder import engine
-from parity.ladder.blame import Walk, shares_of, walk_from_runs
+from parity.ladder.blame import BlameWalk, shares_of, walk_from_runs
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult, Row, StageResult, Status, row_from_metrics
 from tests.parity.toy import CHECKPOINT, Encoder, Head, Overflowing, Toy, clips, converted, outlier_toy, toy
@@ -193,4 +193,4 @@ def test_shares_add_up_in_squares_and_never_below_zero():
 
 def test_a_walk_without_any_error_says_so():
     assert walked(0.0, 0.0, 0.0).verdict == "blame: none: all within their gates, and no step adds an error"
-    assert Walk((), ()).first is None
+    assert BlameWalk((), ()).first is None

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import numpy as np
 
-from parity.ladder.exhibits import Audio, Curves, Recording, Shown, Spectrograms, Timeline
+from parity.ladder.exhibits import Audio, Curves, KeptExhibit, Recording, Spectrograms, Timeline
 from parity.ladder.tables import Cell, TitledTable, number
 from parity.measures.words import paired_words
 from parity.report.html.markup import Markup, element
@@ -15,14 +15,14 @@ from parity.report.html.tables import html_of_table
 from toolkit.transcript import Word
 
 
-def figure_of(shown: Shown) -> Markup:
+def figure_of(shown: KeptExhibit) -> Markup:
     """One exhibit with its title."""
     title = f"{shown.title}: {shown.clip}" if shown.clip else shown.title
     kind = type(shown.exhibit).__name__.lower()
     return element("figure", element("figcaption", title), *_parts(shown, title), class_=f"exhibit {kind}")
 
 
-def _parts(shown: Shown, title: str) -> list[Markup]:
+def _parts(shown: KeptExhibit, title: str) -> list[Markup]:
     match shown.exhibit:
         case Curves():
             return _curves(shown.exhibit, title)

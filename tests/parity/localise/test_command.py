@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from parity.localise import command as look
-from parity.localise.terminal import layer_of, print_insides
+from parity.localise.terminal import layer_of, print_findings
 from tests.toolkit import stateful
 from toolkit.errors import ToolkitError
 from toolkit.model import ModelInfo
@@ -62,13 +62,13 @@ def test_bisection_where_values_are_many(looked_at, monkeypatch):
 
 def test_json_and_tables(looked_at):
     found = looked_at("all", ranges=True)
-    value = json.loads(look.json_from_insides([found]), parse_constant=pytest.fail)
+    value = json.loads(look.json_from_findings([found]), parse_constant=pytest.fail)
     assert value["passed"]
     assert {f["component"] for f in value["layers"]} == {"decoder", "sum"}
     assert value["ranges"][1]["component"] == "sum"
     assert "comes near" in {op["risk"] for op in value["ranges"][1]["ops"]}
     file = StringIO()
-    print_insides([found], Console(file=file))
+    print_findings([found], Console(file=file))
     assert "no op is out of bounds" in file.getvalue()
     assert "comes near" in file.getvalue()
 

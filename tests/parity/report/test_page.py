@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parity.ladder.exhibits import Audio, Curves, Shown, Spectrograms, Timeline
+from parity.ladder.exhibits import Audio, Curves, KeptExhibit, Spectrograms, Timeline
 from parity.report.html.figures import figure_of
 from parity.report.html.markup import Markup, element, escaped
 from parity.report.html.media import SHADES, palette, png_of_spectrogram, shades
@@ -166,7 +166,7 @@ def test_images_decode_back_to_the_arrays():
     ours = mel() + 0.5
     ours[10, 20] = np.nan
     shown = Spectrograms.of(mel(), ours).reduced()
-    page = Page(figure_of(Shown("features", "mel", shown, "clip")))
+    page = Page(figure_of(KeptExhibit("features", "mel", shown, "clip")))
     images = [decoded_image(a["src"])[::-1] for a in page.all("img")]  # the lowest bin is the last line
     low, high = (float(f(np.concatenate([shown.reference, shown.ours], 1))) for f in (np.nanmin, np.nanmax))
     for places, values in zip(images[:2], (shown.reference, shown.ours), strict=True):
@@ -187,7 +187,7 @@ def test_shades_of_a_constant_and_of_nothing_finite():
 def test_sound_decodes_back_to_the_samples():
     ours = sound() * 0.5
     ours[5], ours[6] = np.nan, 2.0
-    page = Page(figure_of(Shown("task", "speech", Audio.of(sound(), ours, RATE))))
+    page = Page(figure_of(KeptExhibit("task", "speech", Audio.of(sound(), ours, RATE))))
     decoded = [soundfile.read(io.BytesIO(content(a["src"], "audio/wav")), dtype="float32") for a in page.all("audio")]
     assert [rate for _, rate in decoded] == [RATE, RATE]
     np.testing.assert_allclose(decoded[0][0], sound(), atol=1 / 32768)
@@ -198,7 +198,7 @@ def test_sound_decodes_back_to_the_samples():
 
 def test_curves_break_where_a_value_is_not_finite():
     (curves,) = (s.exhibit for s in sample_result().exhibits if s.title == "encoder error")
-    page = Page(figure_of(Shown("wrappers", "error", curves)))
+    page = Page(figure_of(KeptExhibit("wrappers", "error", curves)))
     paths = {a["class"]: a["d"] for a in page.all("path") if "series" in a["class"]}
     assert paths["series series-0"].count("M") == 2
     assert paths["series series-2"].count("M") == 1
@@ -210,14 +210,14 @@ def test_curves_break_where_a_value_is_not_finite():
 def test_curves_of_odd_values_are_drawn(values, log):
     series = (sample_report.Series("s", np.array(values)),)
     curves = Curves(sample_report.Axis("x"), sample_report.Axis("y"), series, log=log)
-    page = Page(figure_of(Shown("wrappers", "odd", curves)))
+    page = Page(figure_of(KeptExhibit("wrappers", "odd", curves)))
     places = [float(n) for a in page.all("path") for n in re.findall(r"-?[\d.]+", a["d"])]
     assert all(0 <= place <= 640 for place in places)
 
 
 def test_timeline_marks_what_moved_and_what_one_side_alone_has():
     timeline = Timeline.of(sample_report.REFERENCE_WORDS, sample_report.OUR_WORDS)
-    page = Page(figure_of(Shown("task", "words", timeline)))
+    page = Page(figure_of(KeptExhibit("task", "words", timeline)))
     classes = [a["class"].split()[1] for a in page.all("rect")]
     # A lane after the other; meters and metres go on in the second line.
     assert classes == [*["same", "moved", "same", "alone"] * 2, "alone", "alone"]
@@ -228,7 +228,7 @@ def test_timeline_marks_what_moved_and_what_one_side_alone_has():
 
 def test_empty_exhibits_say_so():
     for exhibit in (Timeline.of([], []), Spectrograms.of(np.zeros((0, 3)), np.zeros((0, 3)))):
-        assert re.search("no words|empty", Page(figure_of(Shown("task", "none", exhibit))).text)
+        assert re.search("no words|empty", Page(figure_of(KeptExhibit("task", "none", exhibit))).text)
 
 
 def test_markup_escapes_by_itself():
