@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from shlex import quote
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from parity.ladder.ladder import LadderResult, Row, StageResult, Status, passed
 from parity.ladder.tables import number
 from parity.measures.words import NORMALISER
-from parity.report.verbose import STYLES, print_tables
+from parity.report.verbose import STYLES, print_table, print_tables
 
 _PIPE_WIDTH = 200
 _NOTE_CHARACTERS = 100
+_OUTPUT_COLUMNS = 52
 _NORMALISED = f" ({NORMALISER})"
 
 
@@ -113,27 +113,34 @@ class Screen:
             self._print(f"  next: {command}")
 
     def finish(self, results: Sequence[LadderResult]) -> None:
-        """Print the verdicts of several models together."""
-        if len(results) > 1:
-            self._print(f"\n{len(results)} models: {'passed' if passed(results) else 'FAILED'}", "bold")
-            for result in results:
+        """Print the verdict over several models; on one screen only the models that did not pass are named again."""
+        if len(results) < 2:
+            return
+        self._print(f"\n{len(results)} models: {'passed' if passed(results) else 'FAILED'}", "bold")
+        for result in results:
+            if self._verbose or not result.passed:
                 self._print(f"  {result.verdict}", STYLES[result.status])
-            if any(_NORMALISED in line for result in results for line in result.headlines):
-                self._print(f"  error rates: {NORMALISER}", "dim")
+        if not self._verbose and any(_NORMALISED in line for result in results for line in result.headlines):
+            self._print(f"  error rates: {NORMALISER}", "dim")
 
     def _summary(self, result: LadderResult) -> None:
-        about = ", ".join(f"{name} {value}" for name, value in result.about.items())
-        self._console.print(Text.assemble((result.model, "bold"), f"  {about}", overflow="ellipsis"))
-        table = Table(box=None, show_header=False, pad_edge=True, padding=(0, 2, 0, 0))
-        for _ in range(4):
-            table.add_column(no_wrap=True, overflow="ellipsis")
+        about = result.about
+        clips = f"{about.get('clips', '?')} clips of {about.get('dataset', '?')}"
+        facts = [about[name] for name in ("bundle", "precision", "runtime") if name in about]
+        self._line(Text.assemble((result.model, "bold"), f": {', '.join([*facts, clips])}"))
         for stage in result.stages:
             output, text = _worst(stage)
-            status = Text(stage.status.value, style=STYLES[stage.status])
-            table.add_row(f" {stage.name}", status, output, text)
-        self._console.print(table)
+            line = Text(f"  {stage.name:10}").append(f"{stage.status.value:8}", style=STYLES[stage.status])
+            self._line(line.append(f"{output:{_OUTPUT_COLUMNS}}{text}" if output else text))
         for headline in result.headlines:
             self._print(f"  {headline.replace(_NORMALISED, '')}")
+        for table in (table for table in result.tables if not table.stage):  # made on request, such as --blame's
+            print_table(table, self._console)
+
+    def _line(self, text: Text) -> None:
+        """One line, cut where a terminal is too narrow for it."""
+        text.rstrip()
+        self._console.print(text, no_wrap=True, overflow="ellipsis", crop=self._console.is_terminal)
 
     def _print(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style=style))

@@ -19,8 +19,7 @@ def print_tables(result: LadderResult, console: Console) -> None:
     for stage in result.stages:
         _print_stage(stage, console)
     for table in result.tables:
-        console.print(Text(f"\n{table.full_title}"))
-        _print_table(table, console)
+        print_table(table, console)
     console.print()
     for headline in result.headlines:
         console.print(Text(headline))
@@ -30,7 +29,7 @@ def _print_stage(stage: StageResult, console: Console) -> None:
     title = Text(f"\n{stage.name}: {QUESTIONS[stage.name]} ")
     console.print(title.append(stage.status.value, style=STYLES[stage.status]))
     for table in tables_of_stage(stage):
-        _print_table(table, console)
+        print_table(table, console, titled=False)
     for text in gate_lines(stage):
         console.print(Text(f"  gate {text}", style="dim"))
     for text in side_lines(stage):
@@ -39,7 +38,10 @@ def _print_stage(stage: StageResult, console: Console) -> None:
         console.print(Text(f"  {noted(row)}", style=STYLES[row.status]))
 
 
-def _print_table(table: TitledTable, console: Console) -> None:
+def print_table(table: TitledTable, console: Console, *, titled: bool = True) -> None:
+    """Print one table with its notes, under its title."""
+    if titled:
+        console.print(Text(f"\n{table.full_title}"))
     shown = Table(box=None, pad_edge=True, header_style="dim")
     for name, numeric in zip(table.headers, table.numeric, strict=True):
         shown.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")

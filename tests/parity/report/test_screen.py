@@ -83,7 +83,7 @@ def test_the_worst_row_is_a_failed_one_before_any_other():
 
 def test_one_line_per_stage_with_its_worst_output_and_margin():
     lines = printed(result(error=5e-4)).splitlines()
-    assert lines[0].startswith("toy  bundle build/toy, runtime portable")
+    assert lines[0] == "toy: build/toy, portable, ? clips of demo"
     assert [line.split()[:2] for line in lines[1:7]] == [
         ["features", "passed"],
         ["wrappers", "SKIP"],
