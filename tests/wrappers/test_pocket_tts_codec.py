@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import PocketTTSAudioTokenizerConfig, PocketTTSAudioTokenizerModel
 
-from tests.gates import FLOAT32_SUMS
 from parity.measures.arrays import compare_arrays
+from tests.gates import FLOAT32_SUMS
 from tests.packages import assert_every_input_acts
 from toolkit.export.package import export_component
 from toolkit.loops.rope import rotary_tables

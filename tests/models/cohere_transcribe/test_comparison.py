@@ -7,10 +7,10 @@ from models.cohere_transcribe import MODEL, export
 from models.cohere_transcribe.parity import comparison
 from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.pipeline import Pipeline
-from tests.machine import stages_not_run
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import Status
 from parity.ladder.subject import Clip
+from tests.machine import stages_not_run
 from tests.models.audio import RATE, clip
 from tests.models.bundles import host_bundle
 from tests.models.cohere_transcribe.host import FORMS, PROMPT, planned, save_with_end, stock

@@ -6,8 +6,8 @@ from models.parakeet_tdt import MODEL
 from models.parakeet_tdt.export import plan
 from models.parakeet_tdt.parity.exercise import decision_logits, exercise
 from models.parakeet_tdt.parity.reference import Reference, _words
-from tests.gates import CONFIDENCE, assert_within
 from parity.ladder.subject import Clip
+from tests.gates import CONFIDENCE, assert_within
 from tests.models.parakeet_tdt.host import host_bundle
 from tests.models.parakeet_tdt.tiny import CONFIGS, save_tiny_checkpoint
 from toolkit.corpora.open import open_corpus

@@ -8,10 +8,10 @@ import torch
 
 from models.qwen3_forced_aligner import MODEL, export, pipeline
 from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
-from tests.machine import stages_not_run
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import Status
 from parity.ladder.subject import Clip
+from tests.machine import stages_not_run
 from tests.models.ladder import damaged_packages, exchanged, ladder_over, rows
 from tests.models.qwen3_forced_aligner.host import RATE, clip, host_bundle, planned, sentence
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import milrun
-from tests.gates import FLOAT32_SUMS
-from tests.parity.localise.damage import Blocks, Damage, Squares, SwappedPairs, call, component, line_of, saved
-from parity.localise.pairing import PackageOp, align, in_shape
 from parity.localise.bisection import bisect
 from parity.localise.eager_graph import EagerGraph, EagerOp
 from parity.localise.layers import FP16_BOUNDS, FP32_BOUNDS, localise
+from parity.localise.pairing import PackageOp, align, in_shape
+from tests.gates import FLOAT32_SUMS
+from tests.parity.localise.damage import Blocks, Damage, Squares, SwappedPairs, call, component, line_of, saved
 
 LAYERS = 4
 SPEC = component(lambda: Blocks(LAYERS))
