@@ -1,6 +1,7 @@
 """The command, on a converted demo checkpoint and real clips."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from models.parakeet_tdt import MODEL
 from tests.command_runner import command_runner
 from tests.machine import verdict_of_a_pass
 from toolkit.bundle.checksums import sha256_of_path
+from toolkit.errors import CheckpointError
 from toolkit.model import ModelInfo, ModelOption
 
 
@@ -36,6 +38,21 @@ def test_compare_prints_stages_wer_and_verdict(run, bundle, tmp_path):
     code, out, err = run("parakeet-tdt", *asked)
     assert code == 0, out
     assert err == ""
+    lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    for stage in ("features", "wrappers", "packages", "decode", "task"):
+        assert lines[stage].split()[1] == "passed"
+    assert re.search(r"rel_l2 .* <= 0\.03, \d+ % of the limit", lines["packages"])
+    assert f"{bundle}, fp16, portable, 2 clips of demo" in out
+    assert len(out.splitlines()) <= 12
+    assert "% ours, " in out
+    assert out.rstrip().endswith(verdict_of_a_pass("parakeet-tdt"))
+    assert "## parakeet-tdt" in report.read_text()
+    assert [f.name for f in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_verbose_prints_every_table(run, bundle):
+    code, out, _ = run("--bundle", bundle, "--num-files", 1, "--runtime", "portable", "--verbose")
+    assert code == 0, out
     for part in (
         "features: ",
         "wrappers: ",
@@ -47,10 +64,8 @@ def test_compare_prints_stages_wer_and_verdict(run, bundle, tmp_path):
         "dataset demo",
     ):
         assert part in out
-    assert "% ours, " in out
-    assert out.rstrip().endswith(verdict_of_a_pass("parakeet-tdt"))
-    assert "## parakeet-tdt" in report.read_text()
-    assert [f.name for f in tmp_path.iterdir()] == ["report.md"]
+    assert "WER" in out
+    assert len(out.splitlines()) > 60
 
 
 def test_json_alone_on_stdout_and_the_page_in_its_file(run, bundle, tmp_path):
@@ -187,3 +202,29 @@ def test_nothing_heavy_is_imported_for_help():
     code = "import sys, compare; print({'torch', 'transformers', 'coremltools', 'datasets'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_an_error_in_one_model_is_that_models_line(run, bundle, monkeypatch):
+    """The finished ladder stands, the exit code is the worst, and the later models run."""
+    other = ModelInfo("other", "models.other", "transcription", "Other", "o/o", "other")
+
+    def demo(model):
+        if model is other:
+            raise CheckpointError("the weights are gone", "Put them back.")
+        return bundle
+
+    monkeypatch.setattr("commands.comparing.demo_bundle", demo)
+    monkeypatch.setattr("commands.compare_request.all_models", lambda: {"other": other, MODEL.id: MODEL})
+    code, out, err = run("--num-files", 1, "--runtime", "portable")
+    assert (code, err) == (CheckpointError.exit_code, "")
+    lines = out.splitlines()
+    assert lines[0] == "other: error: the weights are gone. Put them back."
+    assert verdict_of_a_pass("parakeet-tdt") in lines
+    assert "2 models: FAILED" in lines
+    code, out, _ = run("--num-files", 1, "--runtime", "portable", "--json")
+    value = json.loads(out)
+    assert (code, value["passed"]) == (2, False)
+    assert [(m["model"], m["passed"], bool(m["error"])) for m in value["models"]] == [
+        ("other", False, True),
+        (MODEL.id, True, False),
+    ]

@@ -45,7 +45,7 @@ def test_blame_and_save_then_against(run, bundle, tmp_path):
     assert (bundle.parent / "bundle.fp32" / "manifest.json").is_file()
     with safe_open(capture, "np") as file:
         assert json.loads(file.metadata()["capture"])["model"] == MODEL.id
-    code, out, err = run("--bundle", bundle, "--num-files", 1, "--against", capture)
+    code, out, err = run("--bundle", bundle, "--num-files", 1, "--against", capture, "--verbose")
     assert (code, err) == (0, "")
     assert "device: does the hardware agree? passed" in out
     assert "same machine, packages, versions" in out
@@ -62,21 +62,21 @@ def no_bundle(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--save", "x.safetensors"], "a capture is of one model: name it"),
-        (["--against", "x.safetensors"], "a capture is of one model: name it"),
+        (["--save", "x.safetensors"], "a capture belongs to one model: give MODEL"),
+        (["--against", "x.safetensors"], "a capture belongs to one model: give MODEL"),
         (["parakeet-tdt", "--save", "no/such/folder/x.safetensors"], "no folder no/such/folder"),
         (["parakeet-tdt", "--save", "x.bin"], "Give a name that ends in .safetensors."),
         (["parakeet-tdt", "--against", "no/such/file"], "no capture at no/such/file"),
         (["parakeet-tdt", "--blame", "--runtime", "eager"], "leave --runtime eager out"),
-        (["parakeet-tdt", "--layers", "joint", "--decoder", "nonsense"], "parakeet-tdt has no option --decoder"),
-        (["parakeet-tdt", "--layers", "joint", "--report", "x.md"], "leave --report out"),
-        (["parakeet-tdt", "--ranges", "--blame", "--save", "x.safetensors"], "leave --blame, --save out"),
-        (["parakeet-tdt", "--ranges", "--against", "x.safetensors"], "leave --against out"),
-        (["cohere-transcribe", "--ranges", "--decoder", "stateful"], "leave --decoder out"),
-        (["parakeet-tdt", "--layers", "all", "--runtime", "eager"], "leave --runtime eager out"),
+        (["parakeet-tdt", "--layers", "joint", "--decoder", "stateful"], "parakeet-tdt has no option --decoder"),
+        (["parakeet-tdt", "--layers", "joint", "--report", "x.md"], "cannot be combined with --report"),
+        (["parakeet-tdt", "--ranges", "--blame", "--save", "x.safetensors"], "cannot be combined with --blame, --save"),
+        (["parakeet-tdt", "--ranges", "--against", "x.safetensors"], "cannot be combined with --against"),
+        (["cohere-transcribe", "--ranges", "--decoder", "stateful"], "cannot be combined with --decoder"),
+        (["parakeet-tdt", "--layers", "all", "--runtime", "eager"], "cannot be combined with --runtime eager"),
         (["parakeet-tdt", "--layers", "all", "--dataset", "nosuch"], "no data set 'nosuch'"),
-        (["parakeet-tdt", "--layers", "nosuch"], "no such component 'nosuch'"),
-        (["parakeet-tdt", "--layers", ""], "no such component ''"),
+        (["parakeet-tdt", "--layers", "nosuch"], "no component 'nosuch'"),
+        (["parakeet-tdt", "--layers", ""], "no component ''"),
         (["--layers", "nosuch:main"], "pocket-tts has text_embedding"),
     ],
 )
@@ -89,7 +89,7 @@ def test_what_does_not_go_together_is_one_line(run, no_bundle, arguments, messag
 
 def test_layers_of_a_component_leave_out_the_models_that_lack_it(run, bundle, monkeypatch):
     asked = []
-    monkeypatch.setattr(compare, "demo_bundle", lambda model: asked.append(model.id) or bundle)
+    monkeypatch.setattr("commands.localising.demo_bundle", lambda model: asked.append(model.id) or bundle)
     code, out, err = run("--layers", "joint:main", "--num-files", 1, "--runtime", "portable", "--json")
     value = json.loads(out)
     assert (code, err, asked) == (0, "", [MODEL.id])

@@ -150,15 +150,26 @@ def _worst(stage: StageResult) -> tuple[str, str]:
     """The name of the worst row, and its figure against its gate; what was skipped in the place of both."""
     found = worst_row(stage)
     if found is None:
-        notes = dict.fromkeys(row.note for row in stage.rows if row.note)
+        notes = dict.fromkeys(row.text for row in stage.rows if row.note)
         return "", _short("; ".join(notes)) or "nothing has a gate"
     row, margin = found
-    gated = sum(margin_of(one) is not None for one in stage.rows)
     if margin is None:
         return row.output, _short(row.note)
     if margin.used == 0:
-        return f"all {gated} outputs" if gated > 1 else row.output, "exact"
-    return f"{row.output} (of {gated})" if gated > 1 else row.output, margin.text
+        return f"all outputs{_counts(stage)}" if _gated(stage) > 1 else row.output, "exact"
+    return f"{row.output}{_counts(stage)}", margin.text
+
+
+def _gated(stage: StageResult) -> int:
+    return sum(margin_of(row) is not None for row in stage.rows)
+
+
+def _counts(stage: StageResult) -> str:
+    """How many rows the worst was found among, and how many were skipped."""
+    skipped = sum(row.status is Status.SKIPPED for row in stage.rows)
+    counts = [f"of {_gated(stage)}"] if _gated(stage) > 1 else []
+    counts += [f"{skipped} skipped"] if skipped else []
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def _short(text: str) -> str:

@@ -111,8 +111,10 @@ def test_the_command_fails_and_blames_packages(run, site):
     fault = next(f for f in FAULTS if f.name == "joint of another checkpoint")
     code, out, _ = run("--bundle", fault.plant(site(fault.model)).path, "--num-files", 1)
     assert code == 1
-    last = out.rstrip().splitlines()[-1]
-    assert last.startswith("parakeet-tdt: FAILED, the first stage to blame is 'packages' (joint: token_logits"), out
+    verdict, step = out.rstrip().splitlines()[-2:]
+    assert verdict.startswith("parakeet-tdt: FAILED, the first stage to blame is 'packages' (joint: token_logits"), out
+    assert step.strip().startswith("next: uv run compare parakeet-tdt --bundle ")
+    assert step.endswith(" --layers joint")
 
 
 def test_the_command_fails_and_blames_the_host(run, bundles, tmp_path):
@@ -123,8 +125,9 @@ def test_the_command_fails_and_blames_the_host(run, bundles, tmp_path):
     file.write_text(json.dumps(manifest))
     code, out, _ = run("--bundle", folder, "--num-files", 1)
     assert code == 1
-    last = out.rstrip().splitlines()[-1]
-    assert last.startswith("parakeet-tdt: FAILED, the first stage to blame is 'task' (word boundaries"), out
+    verdict, step = out.rstrip().splitlines()[-2:]
+    assert verdict.startswith("parakeet-tdt: FAILED, the first stage to blame is 'task' (word boundaries"), out
+    assert step.endswith(" --blame")
 
 
 def test_a_stale_package_is_refused_before_anything_runs(run, site, monkeypatch):
