@@ -41,7 +41,7 @@ def test_every_rung_of_the_module_is_declared_in_the_ladders_order(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_rung_says_what_is_held_against_what_and_why(model):
+def test_every_rung_names_both_sides_and_the_reason_for_its_gate(model):
     for rung in rungs_of(model).RUNGS:
         assert rung.reference
         assert rung.candidate
