@@ -20,7 +20,7 @@ _HEAD = """# The rungs of the ladder
 
 - A rung compares an output of the reference (or of an earlier stage) with ours. Words in capitals stand for a function,
   a form or a number.
-- The letter names the rung's gate in the table below. Rungs without a letter have no limit: they inform.
+- The letter names the rung's gate in the table below. Rungs with `-` have no limit: they inform.
 - Some gates depend on the packages under test: on their precision (fp32, fp16) or on the compression of their weights
   (int8, palette4).
 - *Measured* is the value seen when the gate was set. A number in brackets refers to the notes below the model's tables.
@@ -88,7 +88,7 @@ def rung_rows(rungs, named, notes):
 
     def shared(rung):
         numbers = "".join(f" [{number}]" for number in sorted(notes.index(text) + 1 for text in conditions(rung)))
-        return rung.reference, rung.candidate, named.get(limits(rung), "") + numbers, measured(rung)
+        return rung.reference, rung.candidate, named.get(limits(rung), "-") + numbers, measured(rung)
 
     for cells, group in groupby(rungs, key=shared):
         yield ("<br>".join(rung.label for rung in group), *cells)
