@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from parity.ladder.packages import measure_bundle
 from toolkit.bundle.bundle import MANIFEST, Bundle, read_manifest
-from toolkit.bundle.checksums import sha256_of_json, sha256_of_path, sources_sha256
+from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.bundle.inspect import found_precision
 from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
+from toolkit.bundle.sources import source_digests
 from toolkit.bundle.versions import tool_versions
 from toolkit.bundle.writer import Staging
 from toolkit.contract import export_of
@@ -21,6 +23,8 @@ from toolkit.model import ModelInfo
 from toolkit.spec import ComponentSpec, Compression, ExportPlan, Precision
 
 BUILD_FOLDER = Path("build")
+# What makes a package of a wrapper, whatever the model.
+PACKAGER = "toolkit.export.package"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Prepared:
         only = self.request.only
         return tuple(c for c in self.plan.components if not only or c.name in only)
 
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """The modules that decide what the packages compute, each with its sha256."""
+        return sources_of(self.request.model)
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -72,6 +81,11 @@ class Converted:
 
 # Told (what is being done, steps done, steps in all).
 OnStep = Callable[[str, int, int], None]
+
+
+def sources_of(model: ModelInfo) -> dict[str, str]:
+    """The modules that decide what a model's packages compute, each with its sha256."""
+    return source_digests((f"{model.package}.export", PACKAGER))
 
 
 def default_output(model: ModelInfo, checkpoint: str | None) -> Path:
@@ -183,7 +197,7 @@ def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging
         name=spec.name,
         packages=packages,
         fingerprint=fingerprint(prepared, spec),
-        sources_sha256=sources_sha256(request.model.id),
+        sources=prepared.sources,
         precision=request.precision,
         compression=request.compression,
         functions=tuple(FunctionEntry.of(f) for f in spec.functions),
@@ -211,7 +225,7 @@ def fingerprint(prepared: Prepared, spec: ComponentSpec) -> str:
             "target": request.target,
             "options": prepared.plan.options,
             "weights": prepared.entry.sha256,
-            "sources": sources_sha256(request.model.id),
+            "sources": prepared.sources,
             "versions": tool_versions(),
         }
     )

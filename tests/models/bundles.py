@@ -33,7 +33,13 @@ def bundle_without_packages(folder, model, host, components, assets, options=Non
 
 def _component(name):
     return ComponentEntry(
-        name=name, packages=(), fingerprint="0", sources_sha256="0", precision="fp32", compression="none", functions=()
+        name=name,
+        packages=(),
+        fingerprint="0",
+        sources={"wrappers": "0"},
+        precision="fp32",
+        compression="none",
+        functions=(),
     )
 
 

@@ -115,7 +115,7 @@ def convert(plan, folder, precision):
                     for file, functions in files.items()
                 ),
                 fingerprint="0",
-                sources_sha256="0",
+                sources={"wrappers": "0"},
                 precision=precision,
                 compression="none",
                 functions=tuple(FunctionEntry.of(f) for f in spec.functions),

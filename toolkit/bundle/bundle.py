@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.bundle.checksums import sha256_of_path, sources_sha256
+from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.manifest import ComponentEntry, Manifest
+from toolkit.bundle.sources import changed_sources
 from toolkit.errors import BundleError
 
 MANIFEST = "manifest.json"
@@ -56,7 +57,7 @@ def open_bundle(path: Path, *, check: bool = True) -> Bundle:
 
     Args:
         path: the bundle's folder.
-        check: compare checksums of every package and asset, and the fingerprint of the code they were made with.
+        check: compare checksums of every package and asset, and of the code that they were made by.
 
     Raises:
         BundleError: missing, damaged, stale, or written by another schema.
@@ -119,9 +120,9 @@ def _flag(name: str, value: Any) -> str:
 def _check_component(bundle: Bundle, component: ComponentEntry) -> None:
     for package in component.packages:
         _check_file(bundle, bundle.path / package.file, package.sha256)
-    if component.sources_sha256 != sources_sha256(bundle.manifest.model):
+    if changed := changed_sources(component.sources):
         raise BundleError(
-            f"{bundle.path}: {component.name} was made by another version of its wrapper",
+            f"{bundle.path}: {component.name} was made by another version of {', '.join(changed)}",
             rebuild_step(bundle.manifest, bundle.path),
         )
 

@@ -1,12 +1,10 @@
-"""Checksums of files, packages and of the code that makes a component."""
+"""Checksums of files, packages and JSON values."""
 
 import hashlib
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parents[2]
 _CHUNK_BYTES = 1 << 22
 
 
@@ -25,16 +23,6 @@ def sha256_of_path(path: Path) -> str:
 def sha256_of_json(value: Any) -> str:
     """sha256 of a JSON value, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def sources_sha256(model: str) -> str:
-    """sha256 of the code that decides what a model's packages compute: its export module and all wrappers."""
-    digest = hashlib.sha256()
-    package = _ROOT / "models" / model.replace("-", "_") / "export.py"
-    for file in [package, *sorted((_ROOT / "wrappers").glob("*.py")), *sorted((_ROOT / "toolkit/export").glob("*.py"))]:
-        _feed(digest, file)
-    return digest.hexdigest()
 
 
 def _feed(digest: Any, file: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.spec import Compression, FunctionSpec, Precision, Tensor, TensorInfo
 
@@ -76,12 +76,15 @@ class PackageEntry(_Entry):
 
 
 class ComponentEntry(_Entry):
-    """One component: one package, or one a function where the target has no multifunction packages."""
+    """One component: one package, or one a function where the target has no multifunction packages.
+
+    `sources` maps every module of ours that decides what it computes to the module's sha256 (toolkit.bundle.sources).
+    """
 
     name: str
     packages: tuple[PackageEntry, ...]
     fingerprint: str
-    sources_sha256: str
+    sources: dict[str, str] = Field(min_length=1)
     precision: Precision
     compression: Compression
     functions: tuple[FunctionEntry, ...]

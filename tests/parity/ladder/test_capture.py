@@ -63,7 +63,7 @@ def changed(file, target, tensor=None, value=None, **info):
 def test_one_file_holds_calls_and_where_they_come_from(bundle, file):
     assert {p.name for p in file.parent.iterdir()} == {"toy", "capture.safetensors"}
     capture = read_capture(file)
-    assert (capture.info.model, capture.info.runtime, capture.info.compute_units) == (MODEL.id, "portable", "")
+    assert (capture.info.model, capture.info.runtime, capture.info.compute_units) == ("toy", "portable", "")
     assert set(capture.info.packages) == {"encoder.mlpackage", "head.mlpackage"}
     assert {"torch", "coremltools", "python"} <= set(capture.info.versions)
     assert capture.info.date.endswith("+00:00")

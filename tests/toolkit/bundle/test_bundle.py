@@ -97,10 +97,10 @@ def test_manifest_that_is_no_json(bundle):
 
 
 def test_package_of_another_wrapper_is_stale(bundle):
-    edit(bundle, lambda manifest: manifest["components"][0].update(sources_sha256="0" * 64))
+    edit(bundle, lambda manifest: manifest["components"][0]["sources"].update({"wrappers.conformer": "0" * 64}))
     refused(
         bundle,
-        "encoder was made by another version of its wrapper",
+        "encoder was made by another version of wrappers.conformer",
         "convert parakeet-tdt",
         "--precision fp16",
         "--audio-seconds 2",

@@ -76,7 +76,7 @@ def runtime(tmp_path, functions, packages, units="ALL"):
             PackageEntry(file=f, sha256="0", size_bytes=1, functions=names) for f, names in packages.items()
         ),
         fingerprint="0",
-        sources_sha256="0",
+        sources={"wrappers": "0"},
         precision="fp16",
         compression="none",
         functions=functions,

@@ -1,7 +1,4 @@
-"""A model of two small components behind a host of three lines, with a ladder of its own: cheap to convert and break.
-
-The bundle carries the id of a real model, whose sources the fingerprints cover; nothing else of it is used.
-"""
+"""A model of two small components behind a short host, with a ladder of its own: cheap to convert and break."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +16,15 @@ from parity.ladder.subject import Clip, ClipStream, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins
 from parity.measures.totals import Totals
+from tests.parity.toy.export import CLASSES, FRAMES, WIDTH, Encoder, Head, Overflowing, Quiet
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Gate, Tensor
 
-WIDTH, CLASSES, FRAMES = 48, 48, 6
-UNUSED = 16  # features of a head with outliers
-ID = "parakeet-tdt"
+__all__ = ["CHECKPOINT", "Encoder", "Head", "Overflowing", "Toy", "clips", "converted", "outlier_toy", "subject", "toy"]
+
+ID = "toy"
 
 MEL = Rung("features", "mel", "the clip", "the toy's front", mel_gate(""))
 ENCODER = Rung("wrappers", "encoder: y", "Encoder", "wrapper encoder", wrapper_gate(""))
@@ -35,52 +33,6 @@ DECISIONS = Rung("decode", "decisions", "Head", "packages in a row", decisions_g
 MARGINS = Rung("decode", "margins of classes", "Head", "packages in a row", None)
 WORDS = Rung("task", "words", "Head", "the toy", Gate("as many", {"wrong": 6}))
 RUNGS = (MEL, ENCODER, LOGITS, DECISIONS, MARGINS, WORDS)
-
-
-class Encoder(torch.nn.Module):
-    def __init__(self, seed=0):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.layer = torch.nn.Linear(WIDTH, WIDTH)
-
-    def forward(self, x):
-        return torch.tanh(self.layer(x))
-
-
-class Overflowing(Encoder):
-    """What passes 65,504 on the way: right in float32, infinite in float16."""
-
-    def forward(self, x):
-        y = self.layer(x) * 300.0
-        return torch.tanh((y * y * y).sum(-1, keepdim=True) * 1e-9 + self.layer(x))
-
-
-class Head(torch.nn.Module):
-    def __init__(self, outlier=False):
-        super().__init__()
-        torch.manual_seed(1)
-        self.head = torch.nn.Linear(WIDTH, CLASSES)
-        if outlier:  # so large that neither a scale a channel nor 16 values leave anything of the other weights
-            with torch.no_grad():
-                self.head.weight[:, :UNUSED] = 500.0 * torch.arange(1, UNUSED + 1)
-                self.head.bias.zero_()
-
-    def forward(self, x):
-        return self.head(x)
-
-
-class Quiet(torch.nn.Module):
-    """Feeds the head zeros in its first features, so that its outliers do no harm while the weights are whole."""
-
-    def __init__(self, encoder):
-        super().__init__()
-        self.encoder = encoder
-        mask = torch.ones(WIDTH)
-        mask[:UNUSED] = 0
-        self.register_buffer("mask", mask)
-
-    def forward(self, x):
-        return self.encoder(x) * self.mask
 
 
 def f32(name, *shape):
@@ -123,7 +75,14 @@ class Toy:
             "export": SimpleNamespace(plan=self.plan),
             "parity": SimpleNamespace(PARITY=ModelParity(RUNGS, self.measure, self.exercise)),
         }
-        return SimpleNamespace(id=ID, task="transcription", options={}, demo_clips=(".",), module=modules.__getitem__)
+        return SimpleNamespace(
+            id=ID,
+            package=__name__,
+            task="transcription",
+            options={},
+            demo_clips=(".",),
+            module=modules.__getitem__,
+        )
 
     def exercise(self, plan, bundle, runtime, clips):
         for clip in clips:
@@ -175,7 +134,7 @@ def clips(count=2):
     return [Clip(f"clip{k}", rng.standard_normal(FRAMES * WIDTH).astype(np.float32), "text") for k in range(count)]
 
 
-CHECKPOINT = Checkpoint("toy", "folder", Path(__file__).parent)  # holds no weights: the toy's are made anew
+CHECKPOINT = Checkpoint(ID, "folder", Path(__file__).parent)  # holds no weights: the toy's are made anew
 
 
 def converted(toy, folder, precision="fp16", compression="none"):
