@@ -124,16 +124,13 @@ def _flop(module: nn.Module, tensors: tuple[torch.Tensor, ...]) -> float:
 
 
 def _convert(module: nn.Module, arrays: tuple[np.ndarray, ...], precision: str, folder: Path) -> Path:
-    from toolkit.export.package import trace
     from toolkit.quiet import coremltools, quiet
-    from toolkit.spec import FunctionSpec, Tensor
 
     ct = coremltools()
     names = [f"input_{i}" for i in range(len(arrays))]
-    inputs = tuple(Tensor(n, a.shape, a.dtype.name, "", a) for n, a in zip(names, arrays, strict=True))
-    traced = trace(module, FunctionSpec("main", inputs, ()))
     path = folder / f"{precision}.mlpackage"
-    with quiet():
+    with quiet(), torch.no_grad():
+        traced = torch.jit.trace(module, tuple(torch.from_numpy(a) for a in arrays), check_trace=False)
         ct.convert(
             traced,
             inputs=[

@@ -130,7 +130,10 @@ COMPRESSED_GATES: Mapping[Compression, Gate] = {"int8": INT8_GATE, "palette4": P
 
 @dataclass(frozen=True)
 class FunctionSpec:
-    """One entry point: a module and its fixed shapes; functions of one component may keep the same states."""
+    """One entry point: a module and its fixed shapes; functions of one component may keep the same states.
+
+    The inputs have the names and the order of the parameters of the module's `forward`, or end in its `*states`.
+    """
 
     name: str
     inputs: tuple[Tensor, ...]

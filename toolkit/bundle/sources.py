@@ -14,8 +14,14 @@ from typing import Any
 # Where imports are followed, beside the house of the root itself (`models`).
 SHARED_HOUSES = ("wrappers", "toolkit")
 # An export imports these too, and they decide nothing that a package computes: messages, silence, the bundle's own
-# files, and the search for a checkpoint, whose weights are in the fingerprint by content.
-UNDECIDING = ("toolkit.errors", "toolkit.quiet", "toolkit.bundle", "toolkit.export.checkpoint")
+# files, a check of names, and the search for a checkpoint, whose weights are in the fingerprint by content.
+UNDECIDING = (
+    "toolkit.errors",
+    "toolkit.quiet",
+    "toolkit.bundle",
+    "toolkit.export.binding",
+    "toolkit.export.checkpoint",
+)
 
 FindModule = Callable[[str], Path | None]
 """The file of a module by its full name, None where there is none."""

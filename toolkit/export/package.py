@@ -14,6 +14,7 @@ import torch
 
 from milrun.package import SCOPES, read_scopes, write_scopes
 from toolkit.errors import RuntimeFault, ToolkitError
+from toolkit.export.binding import check_parameters
 from toolkit.export.compress import compress_model, refuse_compression
 from toolkit.quiet import coremltools, quiet
 from toolkit.spec import ComponentSpec, Compression, FunctionSpec, Precision, Tensor
@@ -125,8 +126,10 @@ def trace(module: torch.nn.Module, function: FunctionSpec) -> Any:
     fixed shape, and the tests that every input influences an output would catch a folded one.
 
     Raises:
-        RuntimeFault: the module writes a buffer that is not declared as a state.
+        RuntimeFault: the names of its parameters are not those of the inputs, or it writes a buffer that is not
+            declared as a state.
     """
+    check_parameters(module, function)
     example = tuple(_example(t) for t in function.inputs)
     undeclared = {n: b for n, b in module.named_buffers() if n not in {t.name for t in function.states}}
     versions = {name: buffer._version for name, buffer in undeclared.items()}

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from toolkit.component import Component, Runtime
+from toolkit.export.binding import check_parameters
 from toolkit.spec import ComponentSpec, ExportPlan
 
 
@@ -26,7 +27,11 @@ class EagerRuntime(Runtime):
         self._loaded: dict[tuple[str, str], Component] = {}
 
     def load(self, component: str, function: str = "main") -> Component:
-        """The wrapper of one function."""
+        """The wrapper of one function.
+
+        Raises:
+            RuntimeFault: the names of its parameters are not those of the declared inputs.
+        """
         key = (component, function)
         if key not in self._loaded:
             self._loaded[key] = _EagerComponent(self._plan.component(component), function)
@@ -40,6 +45,7 @@ class _EagerComponent(Component):
         self.name, self.function = spec.name, function
         self._spec = spec.function(function)
         self._module = spec.build(function).eval()
+        check_parameters(self._module, self._spec)
         self.inputs = {t.name: t.info for t in self._spec.inputs}
         self.outputs = {t.name: t.info for t in self._spec.outputs}
         self.states = {t.name: t.info for t in self._spec.states}
