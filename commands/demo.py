@@ -18,7 +18,12 @@ RECOGNISER = "parakeet-tdt"
 
 
 def demo_bundle(model: ModelInfo) -> Path:
-    """The model's demo bundle, converted first where it is missing or stale, with a progress bar."""
+    """The model's demo bundle, converted first where it is missing or stale, with a progress bar.
+
+    Raises:
+        NoDemo: the model has no demo checkpoint.
+        BundleError: a package of it is out of its gate.
+    """
     with progress() as bar:
         return ensure_demo_bundle(model, step_reporter(bar, f"convert {model.id}"))
 
@@ -27,6 +32,7 @@ def ensure_demo_bundle(model: ModelInfo, on_step: OnStep = lambda what, done, of
     """The demo bundle, converted first where it is missing or no longer fits the code.
 
     Raises:
+        NoDemo: the model has no demo checkpoint.
         BundleError: a package of it is out of its gate.
     """
     request = ConvertRequest(model, checkpoint="demo")

@@ -1,4 +1,7 @@
-"""The models. A folder here that exports `MODEL` is a model; nothing else needs to know of it."""
+"""The models. A folder here that exports `MODEL` is a model; nothing else needs to know of it.
+
+A folder without `MODEL`, or whose name begins with `_`, holds what several models share.
+"""
 
 import importlib
 import pkgutil
@@ -12,11 +15,9 @@ from toolkit.model import ModelInfo
 @cache
 def all_models() -> dict[str, ModelInfo]:
     """Every model by id, in alphabetical order."""
-    found = [
-        importlib.import_module(f"{__name__}.{module.name}").MODEL
-        for module in pkgutil.iter_modules(__path__)
-        if module.ispkg
-    ]
+    names = [m.name for m in pkgutil.iter_modules(__path__) if m.ispkg and not m.name.startswith("_")]
+    packages = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    found = [package.MODEL for package in packages if hasattr(package, "MODEL")]
     return {model.id: model for model in sorted(found, key=lambda model: model.id)}
 
 

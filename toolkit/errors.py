@@ -3,6 +3,7 @@
 ToolkitError                    what was given cannot be used                            exit 2
 ├── AudioError                  not audio, empty, silent device, NaN, too short          exit 2
 ├── CheckpointError             missing, unreadable, wrong architecture, no safetensors  exit 2
+│   └── NoDemo                  the model has no demo checkpoint                         exit 2
 ├── BundleError                 missing, damaged, stale or foreign bundle                exit 2
 ├── OutputError                 cannot write: disk full, read-only, exists               exit 2
 ├── UnsupportedError            a runtime or op that is not available here               exit 3
@@ -40,6 +41,10 @@ class AudioError(ToolkitError):
 
 class CheckpointError(ToolkitError):
     """The checkpoint cannot be used."""
+
+
+class NoDemo(CheckpointError):
+    """The demo of a model was asked for, and no demo checkpoint of it ships with the project."""
 
 
 class BundleError(ToolkitError):

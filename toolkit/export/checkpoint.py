@@ -9,7 +9,7 @@ from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.bundle.manifest import CheckpointEntry
 from toolkit.contract import export_of
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, NoDemo
 from toolkit.model import ModelInfo
 from toolkit.spec import ExportPlan
 
@@ -56,6 +56,7 @@ def resolve_checkpoint(model: ModelInfo, name: str | None = None, revision: str 
 
     Raises:
         CheckpointError: it is not there, of another architecture, or without safetensors.
+        NoDemo: `demo` was asked for, and the model has none.
     """
     name = name or model.default_checkpoint
     checkpoint = _locate(model, name, revision)
@@ -92,7 +93,9 @@ def _locate(model: ModelInfo, name: str, revision: str | None) -> Checkpoint:
     if name == "demo":
         folder = DEMO_FOLDER / "checkpoints" / model.id
         if not folder.is_dir():
-            raise CheckpointError(f"no demo checkpoint for {model.id}", "Give --checkpoint a hub id or a folder.")
+            raise NoDemo(
+                f"no demo checkpoint for {model.id}", "Convert a hub id or a folder, and give its --bundle."
+            )
         _no_revision(name, revision)
         return Checkpoint("demo", "demo", folder)
     if Path(name).is_dir():

@@ -6,7 +6,7 @@ import pytest
 
 from models.parakeet_tdt import MODEL
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, NoDemo
 from toolkit.export import checkpoint as module
 from toolkit.export.checkpoint import resolve_checkpoint
 
@@ -85,3 +85,9 @@ def test_hub_out_of_reach(monkeypatch):
 def test_demo_that_does_not_exist(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "DEMO_FOLDER", tmp_path)
     refused("demo", "no demo checkpoint")
+
+
+def test_a_model_without_a_demo_says_so_in_a_class_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "DEMO_FOLDER", tmp_path)
+    with pytest.raises(NoDemo, match=r"no demo checkpoint for parakeet-tdt\. Convert a hub id or a folder"):
+        resolve_checkpoint(MODEL, "demo")
