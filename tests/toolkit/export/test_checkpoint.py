@@ -82,12 +82,7 @@ def test_hub_out_of_reach(monkeypatch):
     refused("nvidia/parakeet-tdt-0.6b-v3", "cannot fetch", "demo")
 
 
-def test_demo_that_does_not_exist(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "DEMO_FOLDER", tmp_path)
-    refused("demo", "no demo checkpoint")
-
-
-def test_a_model_without_a_demo_says_so_in_a_class_of_its_own(monkeypatch, tmp_path):
+def test_a_model_without_a_demo_is_refused_with_an_error_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "DEMO_FOLDER", tmp_path)
     with pytest.raises(NoDemo, match=r"no demo checkpoint for parakeet-tdt\. Convert a hub id or a folder"):
         resolve_checkpoint(MODEL, "demo")
