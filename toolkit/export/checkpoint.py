@@ -93,9 +93,7 @@ def _locate(model: ModelInfo, name: str, revision: str | None) -> Checkpoint:
     if name == "demo":
         folder = DEMO_FOLDER / "checkpoints" / model.id
         if not folder.is_dir():
-            raise NoDemo(
-                f"no demo checkpoint for {model.id}", "Convert a hub id or a folder, and give its --bundle."
-            )
+            raise NoDemo(f"no demo checkpoint for {model.id}", "Convert a hub id or a folder, and give its --bundle.")
         _no_revision(name, revision)
         return Checkpoint("demo", "demo", folder)
     if Path(name).is_dir():
