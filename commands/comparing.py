@@ -19,7 +19,7 @@ from parity.report.screen import Screen
 from toolkit.bundle.bundle import open_bundle
 from toolkit.corpora.example import Example
 from toolkit.corpora.open import check_corpus, open_corpus
-from toolkit.errors import Interrupted, ToolkitError
+from toolkit.errors import Interrupted, NoDemo, ToolkitError
 from toolkit.model import ModelInfo
 from toolkit.output.files import write_text
 from toolkit.runtimes.open import check_runtime
@@ -54,10 +54,17 @@ def compare_models(request: CompareRequest) -> None:
 
 def _outcome(request: CompareRequest, model: ModelInfo, capture: Capture | None) -> tuple[LadderResult, int]:
     """A model's ladder and its exit code; where several models run, an error becomes the result of its model."""
+    alone = len(request.models) == 1
     try:
         result = _result(request, model, capture)
+    except Interrupted:
+        raise
+    except NoDemo as error:
+        if alone:
+            raise
+        return LadderResult(model.id, skip=error.message), 0
     except ToolkitError as error:
-        if len(request.models) == 1 or isinstance(error, Interrupted):
+        if alone:
             raise
         return LadderResult(model.id, error=str(error)), error.exit_code
     return result, 0 if result.passed else GATE_FAILED

@@ -17,7 +17,7 @@ from models.parakeet_tdt import MODEL
 from tests.command_runner import command_runner
 from tests.machine import verdict_of_a_pass
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, NoDemo
 from toolkit.model import ModelInfo, ModelOption
 
 
@@ -202,6 +202,22 @@ def test_nothing_heavy_is_imported_for_help():
     code = "import sys, compare; print({'torch', 'transformers', 'coremltools', 'datasets'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_model_without_a_demo_is_skipped_and_fails_nothing(run, bundle, monkeypatch):
+    parrot = ModelInfo("parrot", "models.parrot", "transcription", "Parrot", "zoo/parrot", "repeats")
+
+    def demo(model):
+        if model is parrot:
+            raise NoDemo("no demo checkpoint for parrot", "Give --checkpoint a hub id or a folder.")
+        return bundle
+
+    monkeypatch.setattr("commands.comparing.demo_bundle", demo)
+    monkeypatch.setattr("commands.compare_request.all_models", lambda: {MODEL.id: MODEL, "parrot": parrot})
+    code, out, err = run("--num-files", 1, "--runtime", "portable")
+    assert (code, err) == (0, ""), out
+    assert "parrot: SKIP, no demo checkpoint for parrot" in out.splitlines()
+    assert "2 models: passed" in out
 
 
 def test_an_error_in_one_model_is_that_models_line(run, bundle, monkeypatch):
