@@ -20,6 +20,7 @@ from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.compress import refuse_compression
 from toolkit.export.package import export_component, refuse_states
 from toolkit.model import ModelInfo
+from toolkit.quiet import check_package_writer
 from toolkit.spec import ComponentSpec, Compression, ExportPlan, Precision
 
 BUILD_FOLDER = Path("build")
@@ -124,7 +125,9 @@ def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -
     Raises:
         OutputError: the bundle cannot be written.
         RuntimeFault: a package breaks its own description.
+        UnsupportedError: coremltools cannot write packages on this machine.
     """
+    check_package_writer()
     _refuse_to_drop(prepared)
     staging = Staging(prepared.output)
     try:

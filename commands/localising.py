@@ -12,8 +12,9 @@ from commands.terminal import GATE_FAILED, progress
 from parity.ladder.packages import CLIPS_EXERCISED
 from parity.localise.command import check_functions, json_from_findings, look_inside
 from parity.localise.terminal import print_findings
-from toolkit.bundle.bundle import open_bundle, read_manifest
+from toolkit.bundle.bundle import Bundle, open_bundle, read_manifest
 from toolkit.corpora.open import check_corpus, open_corpus
+from toolkit.errors import NoDemo
 from toolkit.model import ModelInfo
 
 
@@ -32,7 +33,7 @@ def localise(request: CompareRequest, layers: str | None, *, ranges: bool, given
     """
     _refuse_ladder_options(request, given)
     models = _models_with(layers, request)
-    bundles = {model.id: open_bundle(request.bundle or demo_bundle(model)) for model in models}
+    bundles = _bundles(models, request.bundle)
     meant = check_functions(bundles, layers)
     found = []
     with progress() as bar:
@@ -76,6 +77,19 @@ def _models_with(layers: str | None, request: CompareRequest) -> list[ModelInfo]
         there = "; ".join(f"{model} has {', '.join(names)}" for model, names in held.items())
         raise typer.BadParameter(f"no component '{wanted}' for --layers: give all, or one of these: {there}")
     return [model for model in request.models if wanted in held[model.id]]
+
+
+def _bundles(models: list[ModelInfo], folder: Path | None) -> dict[str, Bundle]:
+    """Model -> its opened bundle; of several models, those without a demo are left out with a note."""
+    bundles = {}
+    for model in models:
+        try:
+            bundles[model.id] = open_bundle(folder or demo_bundle(model))
+        except NoDemo as error:
+            if len(models) == 1:
+                raise
+            typer.echo(f"note: {model.id} is skipped: {error.message}", err=True)
+    return bundles
 
 
 def _components(model: ModelInfo, folder: Path | None) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-import typer
-
+from toolkit.errors import OptionError
 from toolkit.model import ModelInfo
 
 
@@ -25,9 +24,9 @@ def find_model(name: str) -> ModelInfo:
     """The model of this id or alias.
 
     Raises:
-        typer.BadParameter: there is none; the message lists what there is.
+        OptionError: there is none; the message lists what there is.
     """
     for model in all_models().values():
         if name == model.id or name in model.aliases:
             return model
-    raise typer.BadParameter(f"no model '{name}'; there are: {', '.join(all_models())}")
+    raise OptionError(f"no model '{name}'; there are: {', '.join(all_models())}")

@@ -11,6 +11,8 @@ from models.parakeet_tdt import MODEL
 from tests.command_runner import command_runner
 from tests.parity.localise.damage import Damage
 from toolkit.bundle.checksums import sha256_of_path
+from toolkit.errors import NoDemo
+from toolkit.model import ModelInfo
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_blame_and_save_then_against(run, bundle, tmp_path):
     assert (code, err) == (0, f"{folder} holds 1 utterances, fewer than the 2 asked for\n")  # once
     walk = value["models"][0]["walk"]
     assert walk["first"] is None
-    assert "none: all within their gates; the largest share is that of 'package fp16'" in walk["verdict"]
+    assert "no step fails its gate; the largest share of the error is 'package fp16'" in walk["verdict"]
     assert {o["output"] for o in walk["outputs"] if o["chain"]} == {
         "encoder frames, mel to joint",
         "teacher-forced token_logits",
@@ -97,6 +99,21 @@ def test_layers_of_a_component_leave_out_the_models_that_lack_it(run, bundle, mo
     code, out, err = run("--layers", "joint:audio_4s", "--num-files", 1)
     assert (code, out) == (2, "")
     assert "no such function 'joint:audio_4s'. Give one of: joint:main." in err
+
+
+def test_a_model_without_a_demo_is_left_out_with_a_note(run, bundle, monkeypatch):
+    parrot = ModelInfo("parrot", "models.parrot", "transcription", "Parrot", "zoo/parrot", "repeats", ("joint",))
+
+    def demo(model):
+        if model is parrot:
+            raise NoDemo("no demo checkpoint for parrot", "Give --checkpoint a hub id or a folder.")
+        return bundle
+
+    monkeypatch.setattr("commands.localising.demo_bundle", demo)
+    monkeypatch.setattr("commands.compare_request.all_models", lambda: {MODEL.id: MODEL, "parrot": parrot})
+    code, out, err = run("--layers", "joint", "--num-files", 1, "--runtime", "portable", "--json")
+    assert (code, err) == (0, "note: parrot is skipped: no demo checkpoint for parrot\n")
+    assert [found["model"] for found in json.loads(out)["layers"]] == [MODEL.id]
 
 
 def not_finite(bundle, folder):

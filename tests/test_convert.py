@@ -1,6 +1,7 @@
 """`convert` as a user runs it: what it writes, keeps, refuses, and leaves behind when it is stopped."""
 
 import errno
+import importlib.util
 import json
 import shutil
 import signal
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 
 import convert as command
+from commands.conversion import ConvertRequest, convert, prepare
 from commands.demo import ensure_demo_bundle
 from models.parakeet_tdt import MODEL
 from tests.command_runner import command_runner
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.bundle.bundle import open_bundle, rebuild_step
 from toolkit.bundle.writer import Staging, writing_to
-from toolkit.errors import OutputError
+from toolkit.errors import OutputError, UnsupportedError
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPONENTS = ["encoder", "prediction", "joint", "joint_decision", "decoder_step"]
@@ -248,3 +250,14 @@ def test_interrupted_leaves_whole_components_and_resumes(checkpoint, tmp_path):
     done = subprocess.run([*command_line, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "encoder" in json.loads(done.stdout)["kept"]
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_machine_that_cannot_write_packages_is_told_before_anything_is_converted(monkeypatch, tmp_path):
+    """coremltools has no wheel for Linux Arm, and what pip builds there lacks the library that writes weights."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *a: None if "libmilstorage" in name else found(name, *a)
+    )
+    with pytest.raises(UnsupportedError, match=r"cannot write packages on this machine.*Convert on a Mac or on Linux"):
+        convert(prepare(ConvertRequest(MODEL, checkpoint="demo", output=tmp_path / "bundle")))
+    assert not list(tmp_path.iterdir())

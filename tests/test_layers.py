@@ -172,6 +172,13 @@ def test_three_places_import_coremltools():
             assert not [n for n in imports(file) if n.split(".")[0] == "coremltools"], file
 
 
+@pytest.mark.parametrize("house", ["milrun", "wrappers", "toolkit", "parity", "models"])
+def test_only_the_commands_know_the_command_line(house):
+    """A library raises its own errors; what they look like on a terminal is the commands' affair."""
+    files = [file for file in sources(house) if file.name != "__main__.py"]
+    assert not [file for file in files if any(name.split(".")[0] == "typer" for name in imports(file))]
+
+
 @pytest.mark.parametrize("pattern", TORCH_FREE)
 def test_the_host_side_imports_no_torch(pattern):
     files = list(sources(pattern))

@@ -4,6 +4,7 @@ ToolkitError                    what was given cannot be used                   
 ├── AudioError                  not audio, empty, silent device, NaN, too short          exit 2
 ├── CheckpointError             missing, unreadable, wrong architecture, no safetensors  exit 2
 │   └── NoDemo                  the model has no demo checkpoint                         exit 2
+├── OptionError                 an option's value cannot be used                         exit 2
 ├── BundleError                 missing, damaged, stale or foreign bundle                exit 2
 ├── OutputError                 cannot write: disk full, read-only, exists               exit 2
 ├── UnsupportedError            a runtime or op that is not available here               exit 3
@@ -45,6 +46,17 @@ class CheckpointError(ToolkitError):
 
 class NoDemo(CheckpointError):
     """The demo of a model was asked for, and no demo checkpoint of it ships with the project."""
+
+
+class OptionError(ToolkitError):
+    """The value of an option, or the name of a model, cannot be used.
+
+    Args:
+        message: what is wrong, in one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "See --help.")
 
 
 class BundleError(ToolkitError):

@@ -2,11 +2,14 @@
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from toolkit.errors import UnsupportedError
 
 
 @contextlib.contextmanager
@@ -27,3 +30,18 @@ def coremltools() -> Any:
     """The coremltools module. Off macOS it complains at import about its missing native module; we know."""
     with quiet():
         return importlib.import_module("coremltools")
+
+
+def check_package_writer() -> None:
+    """Refuse to convert where coremltools cannot write packages.
+
+    Raises:
+        UnsupportedError: coremltools was installed without its native storage library, as on Linux Arm, for which
+            coremltools 9.0 has no wheel.
+    """
+    package = coremltools().__name__
+    if importlib.util.find_spec(f"{package}.libmilstoragepython") is None:
+        raise UnsupportedError(
+            "coremltools cannot write packages on this machine: its library libmilstoragepython is missing",
+            "Convert on a Mac or on Linux x86-64; `infer` and `compare --bundle` run the bundle here.",
+        )

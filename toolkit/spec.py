@@ -115,14 +115,14 @@ INT8_GATE = package_gate(
     30.0,
     0.1,
     0.995,
-    "weights in 8 bits, a scale a channel: a weight is off by 1/254 of its channel's largest at most",
+    "weights in 8 bits with one scale per channel: a weight is off by at most 1/254 of its channel's largest",
     measured="PSNR 33 dB, rel. L2 0.077, cosine 0.997: the codec's encoder of PocketTTS; recognisers 42 dB, 0.011",
 )
 PALETTE4_GATE = package_gate(
     18.0,
     0.25,
     0.97,
-    "weights in 4 bits, 16 values for 16 channels: a tenth of a layer's output is error, a few such add up",
+    "weights in 4 bits, 16 values per 16 channels: a tenth of a layer's output is error, and a few layers add up",
     measured="PSNR 24 dB, rel. L2 0.169, cosine 0.986: worst of the recognisers' demos; PocketTTS' codec is beyond it",
 )
 COMPRESSED_GATES: Mapping[Compression, Gate] = {"int8": INT8_GATE, "palette4": PALETTE4_GATE}

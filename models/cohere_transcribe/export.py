@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import typer
 from transformers import AutoProcessor, CohereAsrForConditionalGeneration
 from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES
 
-from toolkit.errors import CheckpointError
-from toolkit.export.host_assets import nemo_assets, nemo_mel_constants, numbers_of_option
+from toolkit.errors import CheckpointError, OptionError
+from toolkit.export.host_assets import nemo_assets, nemo_mel_constants
+from toolkit.options import numbers_of_option
 from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import cohere_transcribe as wrappers
@@ -33,7 +33,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
 
     Raises:
         CheckpointError: the tokenizer lacks the prompt's tokens.
-        typer.BadParameter: a length is no such number, or out of range.
+        OptionError: a length is no such number, or out of range.
     """
     model = load_model(checkpoint)
     processor = AutoProcessor.from_pretrained(checkpoint)
@@ -73,7 +73,7 @@ def audio_seconds(text: str, longest: float) -> list[float]:
         longest: what the checkpoint's feature extractor cuts longer audio into, in seconds.
 
     Raises:
-        typer.BadParameter: not numbers between 1 and `longest`.
+        OptionError: not numbers between 1 and `longest`.
     """
     why = ", where the model cuts the audio"
     return numbers_of_option(text, "--audio-seconds", 1, longest, example="15,35", why=why)
@@ -82,7 +82,7 @@ def audio_seconds(text: str, longest: float) -> list[float]:
 def _cache(tokens: int, prompt: int, config: Any) -> int:
     if not prompt < tokens <= config.max_position_embeddings:
         most = config.max_position_embeddings
-        raise typer.BadParameter(f"--max-tokens must lie between {prompt + 1} and {most}, not {tokens}")
+        raise OptionError(f"--max-tokens must lie between {prompt + 1} and {most}, not {tokens}")
     return tokens
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, ParakeetFeatureExtractor, ParakeetForTDT
 
-from toolkit.export.host_assets import nemo_assets, nemo_mel_constants, numbers_of_option
+from toolkit.export.host_assets import nemo_assets, nemo_mel_constants
+from toolkit.options import numbers_of_option
 from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import parakeet_tdt as wrappers
@@ -50,7 +51,7 @@ def window_seconds(text: str) -> list[float]:
     """Parse `5,15,30`.
 
     Raises:
-        typer.BadParameter: not positive numbers.
+        OptionError: not positive numbers.
     """
     return numbers_of_option(text, "--audio-seconds", 1, 400, example="5,15,30")
 

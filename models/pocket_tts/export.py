@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import typer
 
 from models.pocket_tts.checkpoint import (
     check_pair,
@@ -17,6 +16,7 @@ from models.pocket_tts.checkpoint import (
     locate_codec,
     sha256_of_weights,
 )
+from toolkit.errors import OptionError
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import pocket_tts as wrappers
 from wrappers.pocket_tts_codec import CodecDecoder, CodecEncoder
@@ -41,7 +41,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
 
     Raises:
         CheckpointError: no codec, a codec without a decoder, or one of another kind than the backbone's.
-        typer.BadParameter: flow steps or slots out of range.
+        OptionError: flow steps or slots out of range.
     """
     model = load_model(checkpoint)
     codec_folder, codec_name = locate_codec(checkpoint, str(options["audio_tokenizer"]))
@@ -82,17 +82,17 @@ def flow_steps(text: str, flow_type: str) -> list[str]:
         flow_type: of the flow head; a drifting one samples in one call.
 
     Raises:
-        typer.BadParameter: neither `step` nor a number in range; or other than 1 for a drifting head.
+        OptionError: neither `step` nor a number in range; or other than 1 for a drifting head.
     """
     parts = {part.strip() for part in text.split(",")}
     numbers = sorted({int(part) for part in parts if part.isdecimal()})
     if not parts or any(not part.isdecimal() and part != "step" for part in parts):
-        raise typer.BadParameter(f"--flow-steps wants `step` and numbers, such as step,1,8; got '{text}'")
+        raise OptionError(f"--flow-steps wants `step` and numbers, such as step,1,8; got '{text}'")
     if not all(1 <= number <= MOST_FLOW_STEPS for number in numbers):
-        raise typer.BadParameter(f"--flow-steps: numbers must lie between 1 and {MOST_FLOW_STEPS}")
+        raise OptionError(f"--flow-steps: numbers must lie between 1 and {MOST_FLOW_STEPS}")
     if flow_type == "drifting":
         if numbers not in ([], [1]):
-            raise typer.BadParameter("--flow-steps: this checkpoint's flow head samples in one call, give 1")
+            raise OptionError("--flow-steps: this checkpoint's flow head samples in one call, give 1")
         return ["1"]
     return [*(["step"] if "step" in parts else []), *map(str, numbers)]
 
@@ -100,7 +100,7 @@ def flow_steps(text: str, flow_type: str) -> list[str]:
 def _slots(slots: int, config: Any) -> int:
     if not PREFILL_TOKENS <= slots <= config.max_position_embeddings:
         limits = f"{PREFILL_TOKENS} and {config.max_position_embeddings}"
-        raise typer.BadParameter(f"--cache-slots must lie between {limits}, not {slots}")
+        raise OptionError(f"--cache-slots must lie between {limits}, not {slots}")
     return slots
 
 

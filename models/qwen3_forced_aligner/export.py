@@ -6,12 +6,12 @@ from typing import Any
 import jinja2
 import numpy as np
 import torch
-import typer
 from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
 
-from toolkit.errors import CheckpointError
-from toolkit.export.host_assets import host_assets, numbers_of_option
+from toolkit.errors import CheckpointError, OptionError
+from toolkit.export.host_assets import host_assets
+from toolkit.options import numbers_of_option
 from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import qwen3_forced_aligner as wrappers
@@ -39,7 +39,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
 
     Raises:
         CheckpointError: the checkpoint has what the wrappers do not cover.
-        typer.BadParameter: a length is no such number, or out of range.
+        OptionError: a length is no such number, or out of range.
     """
     model = load_model(checkpoint)
     processor = AutoProcessor.from_pretrained(checkpoint)
@@ -72,7 +72,7 @@ def audio_seconds(text: str, reach_s: float) -> list[float]:
         reach_s: that, in seconds.
 
     Raises:
-        typer.BadParameter: not numbers between 1 and 3600.
+        OptionError: not numbers between 1 and 3600.
     """
     if text == "auto":
         return [float(s) for s in _as_far_as(AUDIO_SECONDS, reach_s)]
@@ -87,16 +87,16 @@ def sequence_lengths(text: str, reach_s: float) -> list[int]:
         reach_s: what the time classes reach, in seconds.
 
     Raises:
-        typer.BadParameter: not whole numbers between 32 and 65536, or over 1024 and no multiple of it.
+        OptionError: not whole numbers between 32 and 65536, or over 1024 and no multiple of it.
     """
     if text == "auto":
         return _as_far_as(SEQUENCE_LENGTHS, reach_s * TOKENS_PER_S)
     numbers = numbers_of_option(text, "--sequence-lengths", 32, 65536)
     if broken := [n for n in numbers if not n.is_integer()]:
-        raise typer.BadParameter(f"--sequence-lengths wants whole numbers, {broken[0]:g} is none")
+        raise OptionError(f"--sequence-lengths wants whole numbers, {broken[0]:g} is none")
     lengths = [int(n) for n in numbers]
     if odd := [n for n in lengths if n > QUERY_BLOCK and n % QUERY_BLOCK]:
-        raise typer.BadParameter(f"--sequence-lengths over {QUERY_BLOCK} must be multiples of it, {odd[0]} is not")
+        raise OptionError(f"--sequence-lengths over {QUERY_BLOCK} must be multiples of it, {odd[0]} is not")
     return lengths
 
 

@@ -80,11 +80,11 @@ class BlameWalk:
         shares = self.shares
         if self.first:
             share = f", {100 * shares[self.first.name]:.0f} % of the error" if shares[self.first.name] else ""
-            return f"blame: the first step out of its gate is '{self.first.name}'{share} ({self.first.note})"
+            return f"blame: the first step that fails its gate is '{self.first.name}'{share} ({self.first.note})"
         name = max(shares, key=shares.__getitem__)
         if not shares[name]:
-            return "blame: none: all within their gates, and no step adds an error"
-        return f"blame: none: all within their gates; the largest share is that of '{name}', {100 * shares[name]:.0f} %"
+            return "blame: no step fails its gate, and no step adds an error"
+        return f"blame: no step fails its gate; the largest share of the error is '{name}', {100 * shares[name]:.0f} %"
 
     def added_to(self, result: LadderResult) -> LadderResult:
         """The ladder of the bundle with the walk's table, and its key in JSON."""

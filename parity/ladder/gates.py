@@ -9,32 +9,32 @@ EXACT = Gate("counts, ids and decisions on the reference's own tensors have no t
 
 
 def decisions_gate(measured: str) -> Gate:
-    """For decisions that noise may turn at a tie, and no fault elsewhere (parity/measures/flips.py)."""
-    nearer = "nearer to a tie than twice the largest logit error above"
-    return Gate(f"a decision may differ only where the reference is {nearer}", {"unexplained": 0}, measured=measured)
+    """For decisions, which noise may change near a tie and nowhere else (parity/measures/flips.py)."""
+    tie = "the reference's margin is at most twice the largest error of the logits that it was taken from"
+    return Gate(f"a decision may differ only where {tie}", {"unexplained": 0}, measured=measured)
 
 
 def drift_gate(measured: str) -> Gate:
-    """For a loop that feeds on its own output, against a control (parity/measures/drift.py)."""
+    """For a loop that feeds on its own output, compared with a control (parity/measures/drift.py)."""
     size = "noise of the size of the teacher-forced error"
     reason = f"as far from the reference as the reference is from itself under {size}"
     return Gate(reason, {"times_control": 5}, {"frames": 2}, measured)
 
 
 def mel_gate(measured: str) -> Gate:
-    """For a mel of ours against the reference's feature extractor."""
+    """For a mel of ours, compared with the reference's feature extractor."""
     reason = "ours sums in float64, the extractor in float32, which shows most where a mel bin is all but silent"
     return Gate(reason, at_most={"max_abs": 1e-3, "rel_l2": 1e-4}, measured=measured)
 
 
 def wrapper_gate(measured: str) -> Gate:
-    """For an eager wrapper against the reference's own tensor, from the reference's own inputs."""
+    """For an eager wrapper, compared with the reference's own tensor, on the reference's own inputs."""
     reason = "the same weights in float32 by other operations: only the order of sums differs"
     return Gate(reason, {"rel_l2": 1e-4}, {"psnr_db": 80, "cosine": 0.99999}, measured)
 
 
 def same_result_gate(measured: str) -> Gate:
-    """For what the host makes of the reference's own decisions (parity/measures/results.py)."""
+    """For the result that the host makes of the reference's own decisions (parity/measures/results.py)."""
     return Gate("the same decisions are the same result, times to a microsecond", {"differing": 0}, measured=measured)
 
 
@@ -45,7 +45,7 @@ def confidence_gate(measured: str) -> Gate:
 
 
 def chain_gates(measured: str, **compressed: str) -> Mapping[str, Gate]:
-    """For what stands at the end of the port's whole chain against the reference's, by what runs (`Rung.gate`).
+    """For the output of the port's whole chain, compared with the reference's; one gate per precision or compression.
 
     Args:
         measured: what fp16 packages with whole weights gave.

@@ -39,7 +39,7 @@ def layer_of(module: str) -> str:
 
 def _print_layers(found: Localised, console: Console) -> None:
     title = found.component if found.function == "main" else f"{found.component} ({found.function})"
-    runs = f"{found.runs} runs of the package, {found.eager_runs} of the wrapper, {found.kept} values held"
+    runs = f"{found.runs} runs of the package, {found.eager_runs} of the wrapper, {found.kept} values in memory"
     console.print(Text(f"\n{title}: {found.aligned} of {found.values} values aligned, {runs}"))
     table = Table(box=None, header_style="dim")
     for name in ("layer", "ops", "error at its end", "largest added", "unrounded", "by", "source"):

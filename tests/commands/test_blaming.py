@@ -59,7 +59,7 @@ def test_a_sound_bundle_blames_nobody_and_shows_fp16s_share(sound, tmp_path):
     result, found = walk(toy(), sound)
     assert result.passed
     assert found.first is None
-    assert "blame: none: all within their gates; the largest share is that of 'package fp16'" in found.verdict
+    assert "blame: no step fails its gate; the largest share of the error is 'package fp16'" in found.verdict
     assert statuses(found) == {
         "features": "passed",
         "wrappers": "passed",
@@ -192,5 +192,5 @@ def test_shares_add_up_in_squares_and_never_below_zero():
 
 
 def test_a_walk_without_any_error_says_so():
-    assert walked(0.0, 0.0, 0.0).verdict == "blame: none: all within their gates, and no step adds an error"
+    assert walked(0.0, 0.0, 0.0).verdict == "blame: no step fails its gate, and no step adds an error"
     assert BlameWalk((), ()).first is None

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 import torch
-import typer
 
 # LOG_ZERO_GUARD_VALUE and EPSILON of transformers, the same in the extractors of Parakeet and Cohere.
 NEMO_LOG_GUARD = 2.0**-24
@@ -46,28 +45,3 @@ def host_assets(mel_filters: np.ndarray, window: np.ndarray, tokenizer: Any) -> 
         "features.safetensors": safetensors.numpy.save(features),
         "tokenizer.json": json.dumps(content, ensure_ascii=False).encode(),
     }
-
-
-def numbers_of_option(
-    text: str, option: str, low: float, high: float, *, example: str = "8,40", why: str = ""
-) -> list[float]:
-    """Parse a comma-separated option: its numbers, each once, smallest first.
-
-    Args:
-        text: what was given.
-        option: its flag, for the message.
-        low: smallest that is allowed.
-        high: largest that is allowed.
-        example: shown where the text is no list of numbers.
-        why: appended to the message about the limits.
-
-    Raises:
-        typer.BadParameter: no numbers, or one outside the limits.
-    """
-    try:
-        numbers = sorted({float(part) for part in text.split(",")})
-    except ValueError as error:
-        raise typer.BadParameter(f"{option} wants numbers such as {example}, got '{text}'") from error
-    if not all(low <= n <= high for n in numbers):
-        raise typer.BadParameter(f"{option} must lie between {low:g} and {high:g}{why}")
-    return numbers

@@ -6,7 +6,6 @@ from collections import defaultdict
 import coremltools as ct
 import numpy as np
 import pytest
-import typer
 
 from commands.conversion import ConvertRequest, convert, prepare
 from models.cohere_transcribe import MODEL, export
@@ -16,7 +15,7 @@ from tests.models.cohere_transcribe.conftest import BUNDLE_OPTIONS
 from tests.models.cohere_transcribe.host import FORMS, OPTIONS, PROMPT, forced_logits, ids, opened, planned, stock
 from tests.models.cohere_transcribe.tiny import save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
-from toolkit.errors import ToolkitError
+from toolkit.errors import OptionError, ToolkitError
 from toolkit.export.checkpoint import plan_of_bundle
 from toolkit.export.package import export_component
 from toolkit.runtimes.portable import PortableRuntime
@@ -52,13 +51,13 @@ def test_audio_seconds_are_lengths_of_the_encoder(small, seconds, frames):
 
 @pytest.mark.parametrize("text", ["", "x", "8,", "0.5", "nan", "inf", "-8", "8;15", "35.01", "15,36"])
 def test_bad_audio_seconds_are_usage_errors(small, text):
-    with pytest.raises(typer.BadParameter, match="--audio-seconds"):
+    with pytest.raises(OptionError, match="--audio-seconds"):
         planned(small, audio_seconds=text)
 
 
 @pytest.mark.parametrize("tokens", [-1, 0, PROMPT, 161])
 def test_bad_max_tokens_are_usage_errors(small, tokens):
-    with pytest.raises(typer.BadParameter, match=f"--max-tokens must lie between {PROMPT + 1} and 160, not {tokens}"):
+    with pytest.raises(OptionError, match=f"--max-tokens must lie between {PROMPT + 1} and 160, not {tokens}"):
         planned(small, max_tokens=tokens)
 
 
@@ -237,5 +236,5 @@ def test_constants_of_the_checkpoint_are_the_hosts(tmp_path):
     host = planned(tmp_path).host
     assert (host["dither"], host["longest_s"], host["search_s"], host["energy_samples"]) == (2e-5, 20.0, 3.0, 800)
     assert host["mel"]["preemphasis"] == 0.9
-    with pytest.raises(typer.BadParameter, match="between 1 and 20"):
+    with pytest.raises(OptionError, match="between 1 and 20"):
         planned(tmp_path, audio_seconds="21")

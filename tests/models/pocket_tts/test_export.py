@@ -6,7 +6,6 @@ import shlex
 import shutil
 
 import pytest
-import typer
 from transformers import AutoTokenizer
 
 import convert
@@ -17,7 +16,7 @@ from tests.command_runner import command_runner
 from tests.models.bundles import bundle_without_packages
 from tests.models.pocket_tts.tiny import CONFIGS, VOICES, save_tiny_checkpoint
 from toolkit.bundle.bundle import rebuild_step
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, OptionError
 
 DEFAULTS = {option.name: option.default for option in MODEL.options["convert"]}
 SLOTS = 96
@@ -115,7 +114,7 @@ def test_flow_steps_are_the_flows_functions(small, text, steps):
     ],
 )
 def test_bad_flow_steps_are_usage_errors(text, complaint):
-    with pytest.raises(typer.BadParameter, match=f"--flow-steps.*{complaint}"):
+    with pytest.raises(OptionError, match=f"--flow-steps.*{complaint}"):
         export.flow_steps(text, "lsd")
 
 
@@ -126,13 +125,13 @@ def test_a_drifting_head_samples_in_one_call(text):
 
 @pytest.mark.parametrize("text", ["8", "step,8", "1,8", "x", "0"])
 def test_a_drifting_head_refuses_other_steps(text):
-    with pytest.raises(typer.BadParameter, match="--flow-steps"):
+    with pytest.raises(OptionError, match="--flow-steps"):
         export.flow_steps(text, "drifting")
 
 
 @pytest.mark.parametrize("slots", [63, 0, -1, 8193])
 def test_bad_cache_slots_are_usage_errors(small, slots):
-    with pytest.raises(typer.BadParameter, match=f"--cache-slots must lie between 64 and 8192, not {slots}"):
+    with pytest.raises(OptionError, match=f"--cache-slots must lie between 64 and 8192, not {slots}"):
         planned(small, cache_slots=slots)
 
 

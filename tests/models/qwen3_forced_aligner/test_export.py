@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import typer
 
 from commands.conversion import ConvertRequest, convert, prepare
 from models.qwen3_forced_aligner import MODEL
@@ -13,7 +12,7 @@ from models.qwen3_forced_aligner.pipeline import Pipeline
 from tests.models.qwen3_forced_aligner.host import OPTIONS, clip, opened, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import TEMPLATE, save_tiny_checkpoint
 from tests.packages import assert_every_input_acts, assert_padding_cannot_act, functions
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, OptionError
 from toolkit.export.checkpoint import plan_of_bundle
 from toolkit.export.package import export_component
 from toolkit.runtimes.portable import PortableRuntime
@@ -50,13 +49,13 @@ def test_audio_lengths_are_rounded_up_to_whole_windows(small, checkpoints):
 
 @pytest.mark.parametrize("text", ["", "x", "8,", "0.5", "nan", "inf", "-8", "8;40", "3601"])
 def test_bad_audio_seconds_are_usage_errors(small, text):
-    with pytest.raises(typer.BadParameter, match="--audio-seconds"):
+    with pytest.raises(OptionError, match="--audio-seconds"):
         planned(small, audio_seconds=text)
 
 
 @pytest.mark.parametrize("text", ["", "many", "31", "64.5", "1e6", "nan", "1536", "512,1025"])
 def test_bad_sequence_lengths_are_usage_errors(small, text):
-    with pytest.raises(typer.BadParameter, match="--sequence-lengths"):
+    with pytest.raises(OptionError, match="--sequence-lengths"):
         planned(small, sequence_lengths=text)
 
 
