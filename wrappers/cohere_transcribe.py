@@ -10,7 +10,7 @@ state of the model (stateful). What differs from the reference, and why:
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,10 @@ class Encoder(nn.Module):
         frames: fixed output length F, at least what T becomes: the decoder knows one length only.
     """
 
-    def __init__(self, model: nn.Module, mel_frames: int, frames: int) -> None:
+    def __init__(self, model: Any, mel_frames: int, frames: int) -> None:
         super().__init__()
         self.encoder = ConformerEncoder(model.model.encoder, mel_frames)
-        self.projector = model.model.decoder.proj
+        self.projector: nn.Linear = model.model.decoder.proj
         self.padding = frames - self.encoder.subsampling.frames
 
     def forward(self, mel: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,9 +53,9 @@ class CrossKeysValues(nn.Module):
         model: `CohereAsrForConditionalGeneration` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.attentions = nn.ModuleList([Attention(layer.encoder_attn) for layer in model.model.decoder.layers])
+        self.attentions: Any = nn.ModuleList([Attention(layer.encoder_attn) for layer in model.model.decoder.layers])
 
     def forward(self, encoder: Tensor) -> tuple[Tensor, Tensor]:
         """encoder [1, F, D] -> cross_key, cross_value [L, K, F, d]."""
@@ -70,13 +70,16 @@ class Attention(nn.Module):
         attention: the reference's `CohereAsrSelfAttention` or `CohereAsrCrossAttention`.
     """
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
-        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
-        self.head_dim, self.scaling = attention.head_dim, float(attention.scaling)
+        self.q_proj: nn.Linear = attention.q_proj
+        self.k_proj: nn.Linear = attention.k_proj
+        self.v_proj: nn.Linear = attention.v_proj
+        self.o_proj: nn.Linear = attention.o_proj
+        self.head_dim: int = attention.head_dim
+        self.scaling = float(attention.scaling)
         self.groups = int(attention.num_key_value_groups)
-        self.key_heads = attention.k_proj.out_features // self.head_dim
+        self.key_heads = self.k_proj.out_features // self.head_dim
 
     def keys_values(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """hidden [1, S, D] -> two of [1, K, S, d]."""
@@ -92,7 +95,8 @@ class Attention(nn.Module):
             mask = torch.cat([mask] * self.groups, dim=2)
         context = torch.softmax(rows @ key.transpose(2, 3) + mask, dim=-1) @ value  # [1, K, G*S, d]
         context = context.view(1, self.key_heads, self.groups, length, self.head_dim).permute(0, 3, 1, 2, 4)
-        return self.o_proj(context.reshape(1, length, -1))
+        output: Tensor = self.o_proj(context.reshape(1, length, -1))
+        return output
 
     def _heads(self, projected: Tensor) -> Tensor:
         length = projected.shape[1]
@@ -106,11 +110,13 @@ class DecoderLayer(nn.Module):
         layer: the reference's `CohereAsrDecoderLayer`.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.self_attention, self.cross_attention = Attention(layer.self_attn), Attention(layer.encoder_attn)
-        self.self_norm, self.cross_norm = layer.input_layernorm, layer.post_attention_layernorm
-        self.mlp, self.mlp_norm = layer.mlp, layer.final_layernorm
+        self.self_norm: nn.LayerNorm = layer.input_layernorm
+        self.cross_norm: nn.LayerNorm = layer.post_attention_layernorm
+        self.mlp: Any = layer.mlp
+        self.mlp_norm: nn.LayerNorm = layer.final_layernorm
 
 
 class Decoder(nn.Module):
@@ -121,13 +127,16 @@ class Decoder(nn.Module):
         head: `raw` logits, or their logarithmic softmax.
     """
 
-    def __init__(self, model: nn.Module, head: HeadForm) -> None:
+    def __init__(self, model: Any, head: HeadForm) -> None:
         super().__init__()
         decoder = model.model.decoder
-        self.tokens, self.positions = decoder.embed_tokens, decoder.pos_emb
-        self.embedding_norm, self.norm = decoder.embedding_layernorm, decoder.norm
-        self.layers = nn.ModuleList([DecoderLayer(layer) for layer in decoder.layers])
-        self.output, self.head = model.proj_out, head
+        self.tokens: nn.Embedding = decoder.embed_tokens
+        self.positions: nn.Embedding = decoder.pos_emb
+        self.embedding_norm: nn.LayerNorm = decoder.embedding_layernorm
+        self.norm: nn.LayerNorm = decoder.norm
+        self.layers: Any = nn.ModuleList([DecoderLayer(layer) for layer in decoder.layers])
+        self.output: nn.Linear = model.proj_out
+        self.head = head
 
     def forward(
         self,
@@ -140,7 +149,8 @@ class Decoder(nn.Module):
         """tokens and positions int32 [1, S], self_mask [1, 1, S or 1, C], cross (keys, values [L, K, F, d], mask
         [1, 1, 1, F]) -> [1, S, D]."""
         cross_key, cross_value, cross_mask = cross
-        hidden = self.embedding_norm(self.tokens(tokens) + self.positions(positions))
+        layer: DecoderLayer
+        hidden: Tensor = self.embedding_norm(self.tokens(tokens) + self.positions(positions))
         for i, layer in enumerate(self.layers):
             normed = layer.self_norm(hidden)
             key, value = remember(i, *layer.self_attention.keys_values(normed))
@@ -152,7 +162,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """One position [1, 1, D] -> [1, V]."""
-        logits = self.output(self.norm(hidden)).squeeze(1)
+        logits: Tensor = self.output(self.norm(hidden)).squeeze(1)
         return torch.log_softmax(logits, dim=-1) if self.head == "log-softmax" else logits
 
 
@@ -166,7 +176,10 @@ class _Form(nn.Module):
         frames: fixed length F of the encoder's output.
     """
 
-    def __init__(self, model: nn.Module, head: HeadForm, cache: int, frames: int) -> None:
+    slots: Tensor
+    frames: Tensor
+
+    def __init__(self, model: Any, head: HeadForm, cache: int, frames: int) -> None:
         super().__init__()
         self.decoder, self.cache = Decoder(model, head), cache
         self.register_buffer("slots", torch.arange(cache, dtype=torch.int32), persistent=False)
@@ -184,7 +197,10 @@ class _Form(nn.Module):
 class Prefill(_Form):
     """The prompt in one call, into an empty cache."""
 
-    def __init__(self, model: nn.Module, head: HeadForm, cache: int, frames: int, prompt: int) -> None:
+    mask: Tensor
+    places: Tensor
+
+    def __init__(self, model: Any, head: HeadForm, cache: int, frames: int, prompt: int) -> None:
         super().__init__(model, head, cache, frames)
         self.prompt = prompt
         self.register_buffer("mask", self.causal(prompt), persistent=False)
@@ -242,9 +258,12 @@ class ExternalStep(_Form):
 class StatefulStep(_Form):
     """One token; the model keeps the cache in its states `key_cache` and `value_cache` [L, K, C, d]."""
 
-    def __init__(self, model: nn.Module, head: HeadForm, cache: int, frames: int) -> None:
+    key_cache: Tensor
+    value_cache: Tensor
+
+    def __init__(self, model: Any, head: HeadForm, cache: int, frames: int) -> None:
         super().__init__(model, head, cache, frames)
-        first = self.decoder.layers[0].self_attention
+        first: Attention = self.decoder.layers[0].self_attention
         shape = (len(self.decoder.layers), first.key_heads, cache, first.head_dim)
         self.register_buffer("key_cache", torch.zeros(shape))
         self.register_buffer("value_cache", torch.zeros(shape))
@@ -268,7 +287,9 @@ class StatefulStep(_Form):
 class Stateless(_Form):
     """All tokens anew at every step: no cache, n times the work."""
 
-    def __init__(self, model: nn.Module, head: HeadForm, cache: int, frames: int) -> None:
+    mask: Tensor
+
+    def __init__(self, model: Any, head: HeadForm, cache: int, frames: int) -> None:
         super().__init__(model, head, cache, frames)
         self.register_buffer("mask", self.causal(cache), persistent=False)
 

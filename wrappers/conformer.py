@@ -10,6 +10,7 @@ Source: `transformers` 5.23 `models/parakeet/modeling_parakeet.py`. What differs
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class LengthMask(nn.Module):
     Args:
         thresholds: int32 [T_k]; frame j is valid while `thresholds[j] < length`.
     """
+
+    thresholds: Tensor
 
     def __init__(self, thresholds: list[int]) -> None:
         super().__init__()
@@ -52,9 +55,10 @@ class Subsampling(nn.Module):
         mel_frames: fixed input length T.
     """
 
-    def __init__(self, subsampling: nn.Module, mel_frames: int) -> None:
+    def __init__(self, subsampling: Any, mel_frames: int) -> None:
         super().__init__()
-        self.layers, self.linear = subsampling.layers, subsampling.linear
+        self.layers: nn.ModuleList = subsampling.layers
+        self.linear: nn.Linear = subsampling.linear
         masks, thresholds = [LengthMask(list(range(mel_frames)))], list(range(mel_frames))
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
@@ -90,11 +94,18 @@ class RelativeAttention(nn.Module):
         positions: [1, 2T'-1, D] relative position embeddings, farthest past first.
     """
 
-    def __init__(self, attention: nn.Module, positions: Tensor) -> None:
+    bias_u: Tensor
+    bias_v: Tensor
+    relative_keys: Tensor
+
+    def __init__(self, attention: Any, positions: Tensor) -> None:
         super().__init__()
-        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
-        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
-        self.head_dim, self.scaling = attention.head_dim, attention.scaling
+        self.q_proj: nn.Linear = attention.q_proj
+        self.k_proj: nn.Linear = attention.k_proj
+        self.v_proj: nn.Linear = attention.v_proj
+        self.o_proj: nn.Linear = attention.o_proj
+        self.head_dim: int = attention.head_dim
+        self.scaling: float = attention.scaling
         self.frames = (positions.shape[1] + 1) // 2
         self.register_buffer("bias_u", attention.bias_u.detach()[None, :, None, :], persistent=False)
         self.register_buffer("bias_v", attention.bias_v.detach()[None, :, None, :], persistent=False)
@@ -109,7 +120,8 @@ class RelativeAttention(nn.Module):
         position = self._shift(((query + self.bias_v) * self.scaling) @ self.relative_keys)
         weights = torch.softmax(content + position + key_mask, dim=-1)
         context = (weights @ value).transpose(1, 2)  # [1, H, T, d] -> [1, T, H, d]
-        return self.o_proj(context.reshape(1, self.frames, -1))
+        output: Tensor = self.o_proj(context.reshape(1, self.frames, -1))
+        return output
 
     def _heads(self, projected: Tensor) -> Tensor:
         return projected.view(1, self.frames, -1, self.head_dim).transpose(1, 2)  # [1, T, H*d] -> [1, H, T, d]
@@ -128,10 +140,12 @@ class Convolution(nn.Module):
         conv: the reference's `ParakeetEncoderConvolutionModule`.
     """
 
-    def __init__(self, conv: nn.Module) -> None:
+    def __init__(self, conv: Any) -> None:
         super().__init__()
-        self.pointwise_conv1, self.pointwise_conv2 = conv.pointwise_conv1, conv.pointwise_conv2
-        self.depthwise_conv, self.norm = conv.depthwise_conv, conv.norm
+        self.pointwise_conv1: nn.Conv1d = conv.pointwise_conv1
+        self.pointwise_conv2: nn.Conv1d = conv.pointwise_conv2
+        self.depthwise_conv: nn.Conv1d = conv.depthwise_conv
+        self.norm: nn.BatchNorm1d = conv.norm
         self.activation: Callable[[Tensor], Tensor] = conv.activation
 
     def forward(self, hidden: Tensor, frame_mask: Tensor) -> Tensor:
@@ -139,7 +153,8 @@ class Convolution(nn.Module):
         hidden = hidden.transpose(1, 2)  # [1, T, D] -> [1, D, T]
         hidden = nn.functional.glu(self.pointwise_conv1(hidden), dim=1) * frame_mask
         hidden = self.activation(self.norm(self.depthwise_conv(hidden)))
-        return self.pointwise_conv2(hidden).transpose(1, 2)
+        output: Tensor = self.pointwise_conv2(hidden).transpose(1, 2)
+        return output
 
 
 class ConformerLayer(nn.Module):
@@ -150,14 +165,17 @@ class ConformerLayer(nn.Module):
         positions: [1, 2T'-1, D].
     """
 
-    def __init__(self, block: nn.Module, positions: Tensor) -> None:
+    def __init__(self, block: Any, positions: Tensor) -> None:
         super().__init__()
-        self.feed_forward1, self.feed_forward2 = block.feed_forward1, block.feed_forward2
+        self.feed_forward1: Any = block.feed_forward1
+        self.feed_forward2: Any = block.feed_forward2
         self.attention = RelativeAttention(block.self_attn, positions)
         self.convolution = Convolution(block.conv)
-        self.norm_feed_forward1, self.norm_self_att = block.norm_feed_forward1, block.norm_self_att
-        self.norm_conv, self.norm_feed_forward2 = block.norm_conv, block.norm_feed_forward2
-        self.norm_out = block.norm_out
+        self.norm_feed_forward1: nn.LayerNorm = block.norm_feed_forward1
+        self.norm_self_att: nn.LayerNorm = block.norm_self_att
+        self.norm_conv: nn.LayerNorm = block.norm_conv
+        self.norm_feed_forward2: nn.LayerNorm = block.norm_feed_forward2
+        self.norm_out: nn.LayerNorm = block.norm_out
 
     def forward(self, hidden: Tensor, key_mask: Tensor, frame_mask: Tensor) -> Tensor:
         """hidden [1, T, D], key_mask [1, 1, 1, T], frame_mask [1, 1, T] -> [1, T, D]."""
@@ -165,7 +183,8 @@ class ConformerLayer(nn.Module):
         hidden = hidden + self.attention(self.norm_self_att(hidden), key_mask)
         hidden = hidden + self.convolution(self.norm_conv(hidden), frame_mask)
         hidden = hidden + 0.5 * self.feed_forward2(self.norm_feed_forward2(hidden))
-        return self.norm_out(hidden)
+        output: Tensor = self.norm_out(hidden)
+        return output
 
 
 class ConformerEncoder(nn.Module):
@@ -176,7 +195,7 @@ class ConformerEncoder(nn.Module):
         mel_frames: fixed input length T.
     """
 
-    def __init__(self, encoder: nn.Module, mel_frames: int) -> None:
+    def __init__(self, encoder: Any, mel_frames: int) -> None:
         super().__init__()
         self.subsampling = Subsampling(encoder.subsampling, mel_frames)
         self.input_scale = float(encoder.input_scale)

@@ -4,6 +4,8 @@ The reference keeps the LSTM's state and last output in a cache that a blank lea
 the host keeps them. The joint's one output row is cut at the vocabulary into token and duration logits, both raw.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,10 +20,10 @@ class Encoder(nn.Module):
         mel_frames: fixed input length T.
     """
 
-    def __init__(self, model: nn.Module, mel_frames: int) -> None:
+    def __init__(self, model: Any, mel_frames: int) -> None:
         super().__init__()
         self.encoder = ConformerEncoder(model.encoder, mel_frames)
-        self.projector = model.encoder_projector
+        self.projector: nn.Linear = model.encoder_projector
 
     def forward(self, mel: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """mel [1, T, M], length int32 [1] -> (encoder [1, T', D], encoder_length int32 [1])."""
@@ -37,10 +39,11 @@ class Prediction(nn.Module):
         model: `ParakeetForTDT` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.embedding, self.lstm = model.decoder.embedding, model.decoder.lstm
-        self.projector = model.decoder.decoder_projector
+        self.embedding: nn.Embedding = model.decoder.embedding
+        self.lstm: nn.LSTM = model.decoder.lstm
+        self.projector: nn.Linear = model.decoder.decoder_projector
 
     def forward(self, token: Tensor, hidden_in: Tensor, cell_in: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """token int32 [1, 1], states [L, 1, D] -> (prediction [1, 1, D], hidden_out, cell_out)."""
@@ -55,9 +58,10 @@ class Joint(nn.Module):
         model: `ParakeetForTDT` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.activation, self.head = model.joint.activation, model.joint.head
+        self.activation: nn.Module = model.joint.activation
+        self.head: nn.Linear = model.joint.head
         self.vocabulary_size = int(model.config.vocab_size)
 
     def forward(self, encoder_frame: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +77,7 @@ class JointDecision(nn.Module):
         model: `ParakeetForTDT` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.joint = Joint(model)
 
@@ -97,7 +101,7 @@ class DecoderStep(nn.Module):
         model: `ParakeetForTDT` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.prediction, self.decision = Prediction(model), JointDecision(model)
 

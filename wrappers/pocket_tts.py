@@ -14,6 +14,7 @@ One `Backbone` holds the maths of all forms; a form says only where earlier keys
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +35,14 @@ class TextEmbedding(nn.Module):
         model: `PocketTTSForConditionalGeneration` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.tokens = model.model.embed_tokens
+        self.tokens: nn.Embedding = model.model.embed_tokens
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens int32 [1, T] -> embeds [1, T, D]."""
-        return self.tokens(tokens)
+        embeds: Tensor = self.tokens(tokens)
+        return embeds
 
 
 class VoiceProjection(nn.Module):
@@ -50,13 +52,14 @@ class VoiceProjection(nn.Module):
         model: `PocketTTSForConditionalGeneration` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.projection = model.model.audio_prompt_proj
+        self.projection: nn.Linear = model.model.audio_prompt_proj
 
     def forward(self, latents: Tensor) -> Tensor:
         """latents [1, T, Z] -> embeds [1, T, D]."""
-        return self.projection(latents)
+        embeds: Tensor = self.projection(latents)
+        return embeds
 
 
 class Attention(nn.Module):
@@ -66,13 +69,16 @@ class Attention(nn.Module):
         attention: the reference's `PocketTTSAttention`.
     """
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
-        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
-        self.head_dim, self.scaling = attention.head_dim, float(attention.scaling)
+        self.q_proj: nn.Linear = attention.q_proj
+        self.k_proj: nn.Linear = attention.k_proj
+        self.v_proj: nn.Linear = attention.v_proj
+        self.o_proj: nn.Linear = attention.o_proj
+        self.head_dim: int = attention.head_dim
+        self.scaling = float(attention.scaling)
         self.groups = int(attention.num_key_value_groups)
-        self.key_heads = attention.k_proj.out_features // self.head_dim
+        self.key_heads = self.k_proj.out_features // self.head_dim
 
     def keys_values(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """hidden [1, S, D], cos and sin [1, S, 1, d] -> two of [1, K, S, d]."""
@@ -91,7 +97,8 @@ class Attention(nn.Module):
         shares = torch.split(weights, [key.shape[2] for key, _, _ in pieces], dim=-1)
         context = reduce(torch.add, [share @ value for share, (_, value, _) in zip(shares, pieces, strict=True)])
         context = context.reshape(1, heads, length, self.head_dim).transpose(1, 2)  # [1, K, G*S, d] -> [1, S, H, d]
-        return self.o_proj(context.reshape(1, length, -1))
+        output: Tensor = self.o_proj(context.reshape(1, length, -1))
+        return output
 
     def _grouped(self, mask: Tensor) -> Tensor:
         """A row a query of each group."""
@@ -105,10 +112,12 @@ class Layer(nn.Module):
         layer: the reference's `PocketTTSDecoderLayer`.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.attention, self.attention_norm = Attention(layer.self_attn), layer.input_layernorm
-        self.mlp, self.mlp_norm = layer.mlp, layer.post_attention_layernorm
+        self.attention = Attention(layer.self_attn)
+        self.attention_norm: nn.LayerNorm = layer.input_layernorm
+        self.mlp: Any = layer.mlp
+        self.mlp_norm: nn.LayerNorm = layer.post_attention_layernorm
 
 
 class Backbone(nn.Module):
@@ -118,13 +127,14 @@ class Backbone(nn.Module):
         model: `PocketTTSForConditionalGeneration` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([Layer(layer) for layer in model.model.layers])
+        self.layers: Any = nn.ModuleList([Layer(layer) for layer in model.model.layers])
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, remember: Remember) -> Tensor:
         """hidden [1, S, D], cos and sin [1, S, d] -> [1, S, D]."""
         cos, sin = cos.unsqueeze(2), sin.unsqueeze(2)  # [1, S, d] -> [1, S, 1, d]
+        layer: Layer
         for i, layer in enumerate(self.layers):
             normed = layer.attention_norm(hidden)
             pieces = remember(i, *layer.attention.keys_values(normed, cos, sin))
@@ -142,7 +152,11 @@ class Prefill(nn.Module):
         chunk: fixed length T.
     """
 
-    def __init__(self, model: nn.Module, slots: int, chunk: int) -> None:
+    slots: Tensor
+    rows: Tensor
+    future: Tensor
+
+    def __init__(self, model: Any, slots: int, chunk: int) -> None:
         super().__init__()
         self.backbone = Backbone(model)
         self.register_buffer("slots", torch.arange(slots, dtype=torch.int32), persistent=False)
@@ -183,10 +197,15 @@ class _Step(nn.Module):
         slots: of the cache.
     """
 
-    def __init__(self, model: nn.Module, slots: int) -> None:
+    start_latent: Tensor
+    slots: Tensor
+
+    def __init__(self, model: Any, slots: int) -> None:
         super().__init__()
-        self.backbone, self.norm, self.eos_head = Backbone(model), model.model.norm, model.eos_head
-        self.latent_projection = model.model.audio_latent_proj
+        self.backbone = Backbone(model)
+        self.norm: nn.LayerNorm = model.model.norm
+        self.eos_head: nn.Linear = model.eos_head
+        self.latent_projection: nn.Linear = model.model.audio_latent_proj
         self.register_buffer("start_latent", model.model.bos_latent.detach()[None].clone(), persistent=False)
         self.register_buffer("slots", torch.arange(slots, dtype=torch.int32), persistent=False)
 
@@ -203,7 +222,9 @@ class _Step(nn.Module):
 class ExternalStep(_Step):
     """One latent; the caller keeps the cache."""
 
-    def __init__(self, model: nn.Module, slots: int) -> None:
+    seen: Tensor
+
+    def __init__(self, model: Any, slots: int) -> None:
         super().__init__(model, slots)
         self.register_buffer("seen", torch.zeros(1, 1, 1, 1), persistent=False)
 
@@ -235,9 +256,12 @@ class ExternalStep(_Step):
 class StatefulStep(_Step):
     """One latent; the model keeps the cache in its states `key_cache` and `value_cache` [L, K, C, d]."""
 
-    def __init__(self, model: nn.Module, slots: int) -> None:
+    key_cache: Tensor
+    value_cache: Tensor
+
+    def __init__(self, model: Any, slots: int) -> None:
         super().__init__(model, slots)
-        first = self.backbone.layers[0].attention
+        first: Attention = self.backbone.layers[0].attention
         shape = (len(self.backbone.layers), first.key_heads, slots, first.head_dim)
         self.register_buffer("key_cache", torch.zeros(shape))
         self.register_buffer("value_cache", torch.zeros(shape))
@@ -270,17 +294,24 @@ class TimeEmbedding(nn.Module):
         embedding: the reference's `PocketTTSTimestepEmbedding`.
     """
 
-    def __init__(self, embedding: nn.Module) -> None:
+    frequencies: Tensor
+    weight: Tensor
+
+    def __init__(self, embedding: Any) -> None:
         super().__init__()
-        self.fc1, self.fc2, self.activation = embedding.fc1, embedding.fc2, embedding.act_fn
-        self.eps, self.width = float(embedding.norm.variance_epsilon), embedding.norm.weight.shape[0]
+        self.fc1: nn.Linear = embedding.fc1
+        self.fc2: nn.Linear = embedding.fc2
+        self.activation: nn.Module = embedding.act_fn
+        self.eps = float(embedding.norm.variance_epsilon)
+        self.width: int = embedding.norm.weight.shape[0]
         self.register_buffer("frequencies", embedding.freqs.detach().float().clone()[None], persistent=False)
         self.register_buffer("weight", embedding.norm.weight.detach().clone()[None], persistent=False)
 
     def forward(self, time: Tensor) -> Tensor:
         """time [1, 1] in 0..1 -> [1, H]."""
         angles = time * self.frequencies
-        hidden = self.fc2(self.activation(self.fc1(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))))
+        waves = torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
+        hidden: Tensor = self.fc2(self.activation(self.fc1(waves)))
         centred = hidden - hidden.mean(dim=-1, keepdim=True)
         # The unbiased variance from a mean: a sum of squares would leave the range of float16.
         variance = (centred * centred).mean(dim=-1, keepdim=True) * (self.width / (self.width - 1))
@@ -294,16 +325,20 @@ class FlowBlock(nn.Module):
         block: the reference's `PocketTTSFlowResBlock`.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
-        self.norm, self.fc1, self.fc2 = _layer_norm(block.norm), block.fc1, block.fc2
-        self.activation, self.modulation = block.act_fn, block.adaln_proj
+        self.norm = _layer_norm(block.norm)
+        self.fc1: nn.Linear = block.fc1
+        self.fc2: nn.Linear = block.fc2
+        self.activation: nn.Module = block.act_fn
+        self.modulation: nn.Linear = block.adaln_proj
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """hidden and condition [1, H] -> [1, H]."""
         shift, scale, gate = self.modulation(self.activation(condition)).chunk(3, dim=-1)
         modulated = self.norm(hidden) * (1.0 + scale) + shift
-        return hidden + gate * self.fc2(self.activation(self.fc1(modulated)))
+        output: Tensor = hidden + gate * self.fc2(self.activation(self.fc1(modulated)))
+        return output
 
 
 class FlowHead(nn.Module):
@@ -313,18 +348,22 @@ class FlowHead(nn.Module):
         model: `PocketTTSForConditionalGeneration` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         head = model.flow_head
-        self.latent_projection, self.condition_projection = head.input_proj, head.cond_proj
+        self.latent_projection: nn.Linear = head.input_proj
+        self.condition_projection: nn.Linear = head.cond_proj
         self.blocks = nn.ModuleList([FlowBlock(block) for block in head.layers])
         final = head.final_layer
-        self.norm, self.modulation = _layer_norm(final.norm), final.adaln_proj
-        self.activation, self.output = final.act_fn, final.proj
+        self.norm = _layer_norm(final.norm)
+        self.modulation: nn.Linear = final.adaln_proj
+        self.activation: nn.Module = final.act_fn
+        self.output: nn.Linear = final.proj
 
     def condition(self, hidden: Tensor) -> Tensor:
         """hidden [1, D] -> [1, H]."""
-        return self.condition_projection(hidden)
+        condition: Tensor = self.condition_projection(hidden)
+        return condition
 
     def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
         """latent [1, Z], condition [1, H] -> [1, Z]: a velocity, or the latent itself of a drifting head."""
@@ -332,7 +371,8 @@ class FlowHead(nn.Module):
         for block in self.blocks:
             inner = block(inner, condition)
         shift, scale = self.modulation(self.activation(condition)).chunk(2, dim=-1)
-        return self.output(self.norm(inner) * (1.0 + scale) + shift)
+        output: Tensor = self.output(self.norm(inner) * (1.0 + scale) + shift)
+        return output
 
 
 class FlowStep(nn.Module):
@@ -342,7 +382,7 @@ class FlowStep(nn.Module):
         model: `PocketTTSForConditionalGeneration` in eval mode, with `flow_type` lsd.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.head = FlowHead(model)
         self.start, self.end = (TimeEmbedding(e) for e in model.flow_head.timestep_embeddings)
@@ -350,7 +390,8 @@ class FlowStep(nn.Module):
     def forward(self, hidden: Tensor, latent: Tensor, s: Tensor, t: Tensor) -> Tensor:
         """hidden [1, D], latent [1, Z], s and t [1, 1] with s < t in 0..1 -> velocity [1, Z]."""
         condition = self.head.condition(hidden) + (self.start(s) + self.end(t)) / 2.0
-        return self.head(latent, condition)
+        velocity: Tensor = self.head(latent, condition)
+        return velocity
 
 
 class FusedFlow(nn.Module):
@@ -361,7 +402,7 @@ class FusedFlow(nn.Module):
         steps: N; step i goes from i / N to (i + 1) / N. A drifting head has one, without times.
     """
 
-    def __init__(self, model: nn.Module, steps: int) -> None:
+    def __init__(self, model: Any, steps: int) -> None:
         super().__init__()
         self.head, self.steps = FlowHead(model), steps
         embeddings = [TimeEmbedding(e) for e in model.flow_head.timestep_embeddings]
@@ -377,14 +418,15 @@ class FusedFlow(nn.Module):
         """hidden [1, D], noise [1, Z] scaled by the temperature -> latent [1, Z] normalised."""
         condition, latent = self.head.condition(hidden), noise
         if self.drifting:
-            return self.head(latent, condition)
+            drifted: Tensor = self.head(latent, condition)
+            return drifted
         for step in range(self.steps):
-            velocity = self.head(latent, condition + getattr(self, f"times_{step}"))
+            velocity: Tensor = self.head(latent, condition + getattr(self, f"times_{step}"))
             latent = latent + velocity / self.steps
         return latent
 
 
-def _layer_norm(norm: nn.Module) -> nn.LayerNorm:
+def _layer_norm(norm: Any) -> nn.LayerNorm:
     """`nn.LayerNorm` with the weights of the reference's written-out one."""
     plain = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, elementwise_affine=norm.elementwise_affine)
     plain.load_state_dict(norm.state_dict())

@@ -13,6 +13,7 @@ equal the class's `decode` and `encode` of the whole utterance, however long. Wh
 """
 
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,12 @@ class Convolution(nn.Module):
         layer: the reference's `PocketTTSAudioTokenizerConv1d`.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.conv = layer.conv
+        self.conv: nn.Conv1d = layer.conv
         reach = (self.conv.kernel_size[0] - 1) * self.conv.dilation[0] + 1
         self.columns = reach - self.conv.stride[0]
-        self.replicate = layer.pad_mode == "replicate"
+        self.replicate: bool = layer.pad_mode == "replicate"
         self.states: tuple[State, ...] = (("conv", (1, self.conv.in_channels, self.columns)),) if self.columns else ()
 
     def forward(self, hidden: Tensor, first: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
@@ -63,9 +64,9 @@ class TransposedConvolution(nn.Module):
         layer: the reference's `PocketTTSAudioTokenizerConvTranspose1d`.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.conv = layer.conv
+        self.conv: nn.ConvTranspose1d = layer.conv
         self.stride, self.groups = int(self.conv.stride[0]), int(self.conv.groups)
         self.overlap = int(self.conv.kernel_size[0]) - self.stride
         self.states: tuple[State, ...] = (("deconv", (1, self.conv.out_channels, self.overlap)),)
@@ -108,7 +109,7 @@ class Chain(nn.Module):
 
     def __init__(self, layers: nn.ModuleList) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([_streaming(layer) for layer in layers])
+        self.layers: Any = nn.ModuleList([_streaming(layer) for layer in layers])
         self.states: tuple[State, ...] = tuple(state for layer in self.layers for state in layer.states)
 
     def forward(self, hidden: Tensor, first: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
@@ -127,10 +128,12 @@ class Residual(nn.Module):
         block: the reference's `PocketTTSAudioTokenizerResnetBlock`.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
         self.chain = Chain(block.block)
-        self.shortcut = block.shortcut.conv if hasattr(block.shortcut, "conv") else block.shortcut
+        self.shortcut: nn.Conv1d | nn.Identity = (
+            block.shortcut.conv if hasattr(block.shortcut, "conv") else block.shortcut
+        )
         self.states = self.chain.states
 
     def forward(self, hidden: Tensor, first: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
@@ -139,7 +142,7 @@ class Residual(nn.Module):
         return self.shortcut(hidden) + added, new
 
 
-def _streaming(layer: nn.Module) -> nn.Module:
+def _streaming(layer: Any) -> nn.Module:
     if hasattr(layer, "block"):
         return Residual(layer)
     if not hasattr(layer, "conv"):
@@ -155,11 +158,14 @@ class SlidingAttention(nn.Module):
         length: new positions S.
     """
 
-    def __init__(self, attention: nn.Module, length: int) -> None:
+    def __init__(self, attention: Any, length: int) -> None:
         super().__init__()
-        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
-        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
-        self.head_dim, self.scaling = attention.head_dim, float(attention.scaling)
+        self.q_proj: nn.Linear = attention.q_proj
+        self.k_proj: nn.Linear = attention.k_proj
+        self.v_proj: nn.Linear = attention.v_proj
+        self.o_proj: nn.Linear = attention.o_proj
+        self.head_dim: int = attention.head_dim
+        self.scaling = float(attention.scaling)
         self.groups, self.key_heads = int(attention.num_key_value_groups), int(attention.num_key_value_heads)
         self.length = length
 
@@ -192,11 +198,14 @@ class TransformerLayer(nn.Module):
         length: new positions S.
     """
 
-    def __init__(self, layer: nn.Module, length: int) -> None:
+    def __init__(self, layer: Any, length: int) -> None:
         super().__init__()
         self.attention = SlidingAttention(layer.self_attn, length)
-        self.attention_norm, self.attention_scale = layer.input_layernorm, layer.self_attn_layer_scale
-        self.mlp, self.mlp_norm, self.mlp_scale = layer.mlp, layer.post_attention_layernorm, layer.mlp_layer_scale
+        self.attention_norm: nn.LayerNorm = layer.input_layernorm
+        self.attention_scale: Any = layer.self_attn_layer_scale
+        self.mlp: Any = layer.mlp
+        self.mlp_norm: nn.LayerNorm = layer.post_attention_layernorm
+        self.mlp_scale: Any = layer.mlp_layer_scale
 
     def forward(
         self, hidden: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor, cache: tuple[Tensor, Tensor]
@@ -215,10 +224,14 @@ class SlidingTransformer(nn.Module):
         length: new positions S of one call.
     """
 
-    def __init__(self, transformer: nn.Module, length: int) -> None:
+    band: Tensor
+    needed: Tensor
+
+    def __init__(self, transformer: Any, length: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([TransformerLayer(layer, length) for layer in transformer.layers])
-        attention, slots = self.layers[0].attention, int(transformer.config.sliding_window) - 1
+        layers = [TransformerLayer(layer, length) for layer in transformer.layers]
+        self.layers = nn.ModuleList(layers)
+        attention, slots = layers[0].attention, int(transformer.config.sliding_window) - 1
         shape = (len(self.layers), attention.key_heads, slots, attention.head_dim)
         self.states: tuple[State, ...] = (("key", shape), ("value", shape))
         # From slot or new position to query: the slots are numbered -(W-1) ... -1.
@@ -263,11 +276,11 @@ class CodecDecoder(nn.Module):
         ValueError: a codec that cannot stream in this form.
     """
 
-    def __init__(self, codec: nn.Module, frames: int = 1) -> None:
+    def __init__(self, codec: Any, frames: int = 1) -> None:
         super().__init__()
         _check(codec, frames, "decoder")
         decoder = codec.decoder
-        self.latent_proj = codec.latent_proj
+        self.latent_proj: nn.Conv1d = codec.latent_proj
         self.upsample = TransposedConvolution(decoder.upsample)
         self.positions = frames * self.upsample.stride
         self.transformer = SlidingTransformer(decoder.decoder_transformer, self.positions)
@@ -314,7 +327,7 @@ class CodecEncoder(nn.Module):
         ValueError: a codec that cannot stream in this form.
     """
 
-    def __init__(self, codec: nn.Module, frames: int) -> None:
+    def __init__(self, codec: Any, frames: int) -> None:
         super().__init__()
         _check(codec, frames, "encoder")
         encoder = codec.encoder
@@ -352,7 +365,7 @@ def _numbered(states: tuple[State, ...]) -> tuple[State, ...]:
     return tuple((f"{kind}_{next(counters[kind])}", shape) for kind, shape in states)
 
 
-def _check(codec: nn.Module, frames: int, half: str) -> None:
+def _check(codec: Any, frames: int, half: str) -> None:
     """Refuse what would not stream exactly, in one line."""
     config, part = codec.config, getattr(codec, half)
     resample = {"decoder": "upsample", "encoder": "downsample"}[half]

@@ -10,6 +10,8 @@ Source: `transformers` 5.23 `models/qwen3/modeling_qwen3.py`. What differs, and 
 - the queries are scaled, not the products, and grouped queries are further rows of their key's head: no key is copied.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,10 +28,12 @@ class RMSNorm(nn.Module):
         norm: the reference's `Qwen3RMSNorm`.
     """
 
-    def __init__(self, norm: nn.Module) -> None:
+    scale: Tensor
+
+    def __init__(self, norm: Any) -> None:
         super().__init__()
         self.eps = float(norm.variance_epsilon)
-        self.width = norm.weight.shape[0]
+        self.width: int = norm.weight.shape[0]
         self.register_buffer("scale", torch.cat([norm.weight, norm.weight]).detach(), persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -46,14 +50,19 @@ class CausalAttention(nn.Module):
         length: fixed length S.
     """
 
-    def __init__(self, attention: nn.Module, length: int) -> None:
+    future: Tensor
+
+    def __init__(self, attention: Any, length: int) -> None:
         super().__init__()
-        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
-        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
+        self.q_proj: nn.Linear = attention.q_proj
+        self.k_proj: nn.Linear = attention.k_proj
+        self.v_proj: nn.Linear = attention.v_proj
+        self.o_proj: nn.Linear = attention.o_proj
         self.q_norm, self.k_norm = RMSNorm(attention.q_norm), RMSNorm(attention.k_norm)
-        self.head_dim, self.scaling = attention.head_dim, float(attention.scaling)
+        self.head_dim: int = attention.head_dim
+        self.scaling = float(attention.scaling)
         self.groups = int(attention.num_key_value_groups)
-        self.key_heads = attention.k_proj.out_features // self.head_dim
+        self.key_heads = self.k_proj.out_features // self.head_dim
         self.length, self.block = length, min(length, QUERY_BLOCK)
         if length % self.block:
             raise ValueError(f"a length over {QUERY_BLOCK} must be a multiple of it, {length} is not")
@@ -68,7 +77,8 @@ class CausalAttention(nn.Module):
         key = key.permute(0, 2, 3, 1)  # [1, S, K, d] -> [1, K, d, S]
         value = self.v_proj(hidden).view(1, self.length, self.key_heads, self.head_dim).transpose(1, 2)
         starts = range(0, self.length, self.block)
-        return self.o_proj(torch.cat([self._context(query, key, value, start) for start in starts], dim=1))
+        output: Tensor = self.o_proj(torch.cat([self._context(query, key, value, start) for start in starts], dim=1))
+        return output
 
     def _context(self, query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
         """One block of queries against all keys up to its end: [1, B, H*d]."""
@@ -91,16 +101,18 @@ class DecoderLayer(nn.Module):
         length: fixed length S.
     """
 
-    def __init__(self, layer: nn.Module, length: int) -> None:
+    def __init__(self, layer: Any, length: int) -> None:
         super().__init__()
         self.attention = CausalAttention(layer.self_attn, length)
         self.attention_norm = RMSNorm(layer.input_layernorm)
-        self.mlp, self.mlp_norm = layer.mlp, RMSNorm(layer.post_attention_layernorm)
+        self.mlp: Any = layer.mlp
+        self.mlp_norm = RMSNorm(layer.post_attention_layernorm)
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """hidden [1, S, D], cos and sin [1, S, 1, d] -> [1, S, D]."""
         hidden = hidden + self.attention(self.attention_norm(hidden), cos, sin)
-        return hidden + self.mlp(self.mlp_norm(hidden))
+        output: Tensor = hidden + self.mlp(self.mlp_norm(hidden))
+        return output
 
 
 class Decoder(nn.Module):
@@ -113,7 +125,7 @@ class Decoder(nn.Module):
         length: fixed length S, at most 1024 or a multiple of it.
     """
 
-    def __init__(self, decoder: nn.Module, length: int) -> None:
+    def __init__(self, decoder: Any, length: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList([DecoderLayer(layer, length) for layer in decoder.layers])
 

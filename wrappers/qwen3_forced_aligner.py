@@ -5,6 +5,8 @@ all of that is data-dependent and would be baked into a trace. Here the host pac
 attends in windows that are a batch dimension, with a real length: a window costs its own square, not the file's.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,12 +21,14 @@ class AudioConv(nn.Module):
         model: `Qwen3ASRForTokenClassification` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    positions: Tensor
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         tower = model.model.audio_tower
         self.convolutions = nn.ModuleList([tower.conv2d1, tower.conv2d2, tower.conv2d3])
-        self.linear = tower.conv_out
-        positions = tower.positional_embedding.positional_embedding
+        self.linear: nn.Linear = tower.conv_out
+        positions: Tensor = tower.positional_embedding.positional_embedding
         self.register_buffer("positions", positions.detach().clone(), persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -34,7 +38,8 @@ class AudioConv(nn.Module):
             hidden = nn.functional.gelu(convolution(hidden))
         chunks, channels, bins, frames = hidden.shape
         hidden = hidden.permute(0, 3, 1, 2).reshape(chunks, frames, channels * bins)  # [B, F, channels * bins]
-        return self.linear(hidden) + self.positions[:frames]
+        output: Tensor = self.linear(hidden) + self.positions[:frames]
+        return output
 
 
 class WindowedAttention(nn.Module):
@@ -44,18 +49,22 @@ class WindowedAttention(nn.Module):
         attention: the reference's `Qwen3ASRAudioAttention`.
     """
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
-        self.v_proj, self.out_proj = attention.v_proj, attention.out_proj
-        self.head_dim, self.scaling = attention.head_dim, float(attention.scaling)
+        self.q_proj: nn.Linear = attention.q_proj
+        self.k_proj: nn.Linear = attention.k_proj
+        self.v_proj: nn.Linear = attention.v_proj
+        self.out_proj: nn.Linear = attention.out_proj
+        self.head_dim: int = attention.head_dim
+        self.scaling = float(attention.scaling)
 
     def forward(self, hidden: Tensor, key_mask: Tensor) -> Tensor:
         """hidden [W, T, D], key_mask [W, 1, 1, T] (0 or -1e4) -> [W, T, D]."""
         query, key, value = (self._heads(p(hidden)) for p in (self.q_proj, self.k_proj, self.v_proj))
         weights = torch.softmax((query * self.scaling) @ key.transpose(2, 3) + key_mask, dim=-1)
         context = (weights @ value).transpose(1, 2)  # [W, H, T, d] -> [W, T, H, d]
-        return self.out_proj(context.reshape(hidden.shape))
+        output: Tensor = self.out_proj(context.reshape(hidden.shape))
+        return output
 
     def _heads(self, projected: Tensor) -> Tensor:
         windows, frames, width = projected.shape
@@ -69,16 +78,20 @@ class AudioLayer(nn.Module):
         layer: the reference's `Qwen3ASRAudioEncoderLayer`.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.attention = WindowedAttention(layer.self_attn)
-        self.attention_norm, self.mlp_norm = layer.self_attn_layer_norm, layer.final_layer_norm
-        self.fc1, self.fc2, self.activation = layer.fc1, layer.fc2, layer.activation_fn
+        self.attention_norm: nn.LayerNorm = layer.self_attn_layer_norm
+        self.mlp_norm: nn.LayerNorm = layer.final_layer_norm
+        self.fc1: nn.Linear = layer.fc1
+        self.fc2: nn.Linear = layer.fc2
+        self.activation: nn.Module = layer.activation_fn
 
     def forward(self, hidden: Tensor, key_mask: Tensor) -> Tensor:
         """hidden [W, T, D], key_mask [W, 1, 1, T] -> [W, T, D]."""
         hidden = hidden + self.attention(self.attention_norm(hidden), key_mask)
-        return hidden + self.fc2(self.activation(self.fc1(self.mlp_norm(hidden))))
+        output: Tensor = hidden + self.fc2(self.activation(self.fc1(self.mlp_norm(hidden))))
+        return output
 
 
 class AudioTransformer(nn.Module):
@@ -90,23 +103,23 @@ class AudioTransformer(nn.Module):
         window: frames that attend to each other; divides N.
     """
 
-    def __init__(self, model: nn.Module, frames: int, window: int) -> None:
+    def __init__(self, model: Any, frames: int, window: int) -> None:
         super().__init__()
         tower, projector = model.model.audio_tower, model.model.multi_modal_projector
         self.layers = nn.ModuleList([AudioLayer(layer) for layer in tower.layers])
-        self.norm = tower.ln_post
+        self.norm: nn.LayerNorm = tower.ln_post
         self.projector = nn.Sequential(projector.linear_1, projector.act, projector.linear_2)
         self.mask = LengthMask(list(range(frames)))
         self.frames, self.window = frames, window
 
     def forward(self, frames: Tensor, length: Tensor) -> Tensor:
         """frames [1, N, D], length int32 [1] valid ones -> [1, N, H]."""
-        valid = self.mask(length).to(frames.dtype)  # [1, N]
+        valid: Tensor = self.mask(length).to(frames.dtype)  # [1, N]
         key_mask = ((1.0 - valid) * MASKED).view(self.frames // self.window, 1, 1, self.window)
         hidden = frames.view(self.frames // self.window, self.window, frames.shape[-1])
         for layer in self.layers:
             hidden = layer(hidden, key_mask)
-        projected = self.projector(self.norm(hidden))
+        projected: Tensor = self.projector(self.norm(hidden))
         return projected.view(1, self.frames, projected.shape[-1]) * valid.unsqueeze(-1)
 
 
@@ -119,7 +132,7 @@ class AudioEncoder(nn.Module):
         chunk_frames: frames that a chunk becomes.
     """
 
-    def __init__(self, model: nn.Module, chunks: int, chunk_frames: int) -> None:
+    def __init__(self, model: Any, chunks: int, chunk_frames: int) -> None:
         super().__init__()
         self.conv = AudioConv(model)
         self.frames, self.chunks = chunks * chunk_frames, chunks
@@ -130,7 +143,8 @@ class AudioEncoder(nn.Module):
         bins, columns = mel.shape[1], mel.shape[2] // self.chunks
         chunks = mel.view(bins, self.chunks, columns).transpose(0, 1)  # [M, chunks, C] -> [chunks, M, C]
         frames = self.conv(chunks)
-        return self.transformer(frames.reshape(1, self.frames, frames.shape[-1]), length)
+        output: Tensor = self.transformer(frames.reshape(1, self.frames, frames.shape[-1]), length)
+        return output
 
 
 class TokenEmbedding(nn.Module):
@@ -140,13 +154,14 @@ class TokenEmbedding(nn.Module):
         model: `Qwen3ASRForTokenClassification` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.embedding = model.model.language_model.embed_tokens
+        self.embedding: nn.Embedding = model.model.language_model.embed_tokens
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids int32 [1, S] -> [1, S, D]."""
-        return self.embedding(ids)
+        output: Tensor = self.embedding(ids)
+        return output
 
 
 class DecoderPrefill(nn.Module):
@@ -157,13 +172,14 @@ class DecoderPrefill(nn.Module):
         length: fixed length S.
     """
 
-    def __init__(self, model: nn.Module, length: int) -> None:
+    def __init__(self, model: Any, length: int) -> None:
         super().__init__()
         self.decoder = Decoder(model.model.language_model, length)
 
     def forward(self, embeddings: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """embeddings [1, S, D], cos and sin [1, S, d] -> hidden [1, S, D], before the final norm."""
-        return self.decoder(embeddings, cos, sin)
+        output: Tensor = self.decoder(embeddings, cos, sin)
+        return output
 
 
 class Head(nn.Module):
@@ -173,9 +189,10 @@ class Head(nn.Module):
         model: `Qwen3ASRForTokenClassification` in eval mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.norm, self.score = RMSNorm(model.model.language_model.norm), model.score
+        self.norm = RMSNorm(model.model.language_model.norm)
+        self.score: nn.Linear = model.score
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """hidden [1, P, D] -> (time_class int32 [1, P], probability [1, P], logits [1, P, classes])."""
