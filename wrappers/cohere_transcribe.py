@@ -15,7 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from wrappers.conformer import MASKED, ConformerEncoder
+from wrappers.attention import MASKED, CachedAttention, causal_mask, mask_from
+from wrappers.conformer import ConformerEncoder
 
 HeadForm = Literal["raw", "log-softmax"]
 # (layer, new keys [1, K, S, d], new values) -> all keys and values to attend to, [1, K, C, d]
@@ -55,52 +56,14 @@ class CrossKeysValues(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.attentions: Any = nn.ModuleList([Attention(layer.encoder_attn) for layer in model.model.decoder.layers])
+        self.attentions: Any = nn.ModuleList(
+            [CachedAttention(layer.encoder_attn) for layer in model.model.decoder.layers]
+        )
 
     def forward(self, encoder: Tensor) -> tuple[Tensor, Tensor]:
         """encoder [1, F, D] -> cross_key, cross_value [L, K, F, d]."""
         pairs = [attention.keys_values(encoder) for attention in self.attentions]
         return torch.cat([key for key, _ in pairs]), torch.cat([value for _, value in pairs])
-
-
-class Attention(nn.Module):
-    """Grouped-query attention in three steps, so that keys may come from elsewhere.
-
-    Args:
-        attention: the reference's `CohereAsrSelfAttention` or `CohereAsrCrossAttention`.
-    """
-
-    def __init__(self, attention: Any) -> None:
-        super().__init__()
-        self.q_proj: nn.Linear = attention.q_proj
-        self.k_proj: nn.Linear = attention.k_proj
-        self.v_proj: nn.Linear = attention.v_proj
-        self.o_proj: nn.Linear = attention.o_proj
-        self.head_dim: int = attention.head_dim
-        self.scaling = float(attention.scaling)
-        self.groups = int(attention.num_key_value_groups)
-        self.key_heads = self.k_proj.out_features // self.head_dim
-
-    def keys_values(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden [1, S, D] -> two of [1, K, S, d]."""
-        key, value = self._heads(self.k_proj(hidden)), self._heads(self.v_proj(hidden))
-        return key, value
-
-    def forward(self, hidden: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """hidden [1, S, D], key and value [1, K, C, d], mask [1, 1, S or 1, C] (0 or -1e4) -> [1, S, D]."""
-        length = hidden.shape[1]
-        query = (self.q_proj(hidden) * self.scaling).view(1, length, self.key_heads, self.groups, self.head_dim)
-        rows = query.permute(0, 2, 3, 1, 4).reshape(1, self.key_heads, self.groups * length, self.head_dim)
-        if mask.shape[2] > 1 and self.groups > 1:
-            mask = torch.cat([mask] * self.groups, dim=2)
-        context = torch.softmax(rows @ key.transpose(2, 3) + mask, dim=-1) @ value  # [1, K, G*S, d]
-        context = context.view(1, self.key_heads, self.groups, length, self.head_dim).permute(0, 3, 1, 2, 4)
-        output: Tensor = self.o_proj(context.reshape(1, length, -1))
-        return output
-
-    def _heads(self, projected: Tensor) -> Tensor:
-        length = projected.shape[1]
-        return projected.view(1, length, self.key_heads, self.head_dim).transpose(1, 2)
 
 
 class DecoderLayer(nn.Module):
@@ -112,7 +75,10 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.self_attention, self.cross_attention = Attention(layer.self_attn), Attention(layer.encoder_attn)
+        self.self_attention, self.cross_attention = (
+            CachedAttention(layer.self_attn),
+            CachedAttention(layer.encoder_attn),
+        )
         self.self_norm: nn.LayerNorm = layer.input_layernorm
         self.cross_norm: nn.LayerNorm = layer.post_attention_layernorm
         self.mlp: Any = layer.mlp
@@ -187,11 +153,11 @@ class _Form(nn.Module):
 
     def cross_mask(self, encoder_length: Tensor) -> Tensor:
         """encoder_length int32 [1] -> [1, 1, 1, F], -1e4 where padded."""
-        return (self.frames >= encoder_length).to(torch.float32)[None, None, None] * MASKED
+        return mask_from(self.frames, encoder_length)
 
     def causal(self, length: int) -> Tensor:
         """[1, 1, S, S], -1e4 above the diagonal."""
-        return torch.triu(torch.full((length, length), MASKED), diagonal=1)[None, None]
+        return causal_mask(length)[None, None]
 
 
 class Prefill(_Form):
@@ -263,7 +229,7 @@ class StatefulStep(_Form):
 
     def __init__(self, model: Any, head: HeadForm, cache: int, frames: int) -> None:
         super().__init__(model, head, cache, frames)
-        first: Attention = self.decoder.layers[0].self_attention
+        first: CachedAttention = self.decoder.layers[0].self_attention
         shape = (len(self.decoder.layers), first.key_heads, cache, first.head_dim)
         self.register_buffer("key_cache", torch.zeros(shape))
         self.register_buffer("value_cache", torch.zeros(shape))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MASKED = -1e4
+from wrappers.attention import MASKED
 
 
 class LengthMask(nn.Module):

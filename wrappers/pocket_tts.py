@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wrappers.conformer import MASKED
+from wrappers.attention import GroupedAttention, causal_mask, mask_from
 from wrappers.rope import rotate
 
 # Keys and values [1, K, C, d] that may be attended to, with their mask [1, 1, S or 1, C].
@@ -62,23 +62,12 @@ class VoiceProjection(nn.Module):
         return embeds
 
 
-class Attention(nn.Module):
+class Attention(GroupedAttention):
     """Rotary grouped-query attention over keys that come in several pieces.
 
     Args:
         attention: the reference's `PocketTTSAttention`.
     """
-
-    def __init__(self, attention: Any) -> None:
-        super().__init__()
-        self.q_proj: nn.Linear = attention.q_proj
-        self.k_proj: nn.Linear = attention.k_proj
-        self.v_proj: nn.Linear = attention.v_proj
-        self.o_proj: nn.Linear = attention.o_proj
-        self.head_dim: int = attention.head_dim
-        self.scaling = float(attention.scaling)
-        self.groups = int(attention.num_key_value_groups)
-        self.key_heads = self.k_proj.out_features // self.head_dim
 
     def keys_values(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """hidden [1, S, D], cos and sin [1, S, 1, d] -> two of [1, K, S, d]."""
@@ -90,19 +79,13 @@ class Attention(nn.Module):
         """hidden [1, S, D], cos and sin [1, S, 1, d], pieces of all keys -> [1, S, D]."""
         length, heads = hidden.shape[1], self.key_heads * self.groups
         query = rotate(self.q_proj(hidden).view(1, length, heads, self.head_dim), cos, sin) * self.scaling
-        # The heads of one key stand together: [1, S, H, d] -> [1, K, G*S, d], in rank 4 throughout.
-        rows = query.transpose(1, 2).reshape(1, self.key_heads, self.groups * length, self.head_dim)
-        scores = [rows @ key.transpose(2, 3) + self._grouped(mask) for key, _, mask in pieces]
+        rows = self._rows(query, length)
+        scores = [rows @ key.transpose(2, 3) + self._mask_of_rows(mask) for key, _, mask in pieces]
         weights = torch.softmax(torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0], dim=-1)
         shares = torch.split(weights, [key.shape[2] for key, _, _ in pieces], dim=-1)
         context = reduce(torch.add, [share @ value for share, (_, value, _) in zip(shares, pieces, strict=True)])
-        context = context.reshape(1, heads, length, self.head_dim).transpose(1, 2)  # [1, K, G*S, d] -> [1, S, H, d]
-        output: Tensor = self.o_proj(context.reshape(1, length, -1))
+        output: Tensor = self.o_proj(self._joined(context, length))  # [1, K, G*S, d] -> [1, S, D]
         return output
-
-    def _grouped(self, mask: Tensor) -> Tensor:
-        """A row a query of each group."""
-        return torch.cat([mask] * self.groups, dim=2) if mask.shape[2] > 1 and self.groups > 1 else mask
 
 
 class Layer(nn.Module):
@@ -161,8 +144,7 @@ class Prefill(nn.Module):
         self.backbone = Backbone(model)
         self.register_buffer("slots", torch.arange(slots, dtype=torch.int32), persistent=False)
         self.register_buffer("rows", torch.arange(chunk, dtype=torch.int32), persistent=False)
-        future = torch.triu(torch.full((chunk, chunk), MASKED), diagonal=1)
-        self.register_buffer("future", future[None, None], persistent=False)  # [1, 1, T, T]
+        self.register_buffer("future", causal_mask(chunk)[None, None], persistent=False)  # [1, 1, T, T]
 
     def forward(
         self,
@@ -177,7 +159,7 @@ class Prefill(nn.Module):
         """embeds [1, T, D], length int32 [1] of them valid, position int32 [1] of the first, cos and sin [1, T, d],
         key_in and value_in [L, K, C, d] -> key_out, value_out [L, K, T, d], zero from `length` on."""
         valid = (self.rows < length).to(torch.float32)[None, None, :, None]  # [1, 1, T, 1]
-        past = _beyond(self.slots, position)
+        past = mask_from(self.slots, position)
         keys, values = [], []
 
         def remember(layer: int, key: Tensor, value: Tensor) -> Sequence[KeysValues]:
@@ -241,7 +223,7 @@ class ExternalStep(_Step):
         """latent [1, Z] normalised, is_start [1] (1 takes the learnt start latent instead), position int32 [1], cos and
         sin [1, 1, d], key_in and value_in [L, K, C, d] -> (hidden [1, D], eos_logit [1, 1], key_out, value_out
         [L, K, 1, d])."""
-        past = _beyond(self.slots, position)
+        past = mask_from(self.slots, position)
         keys, values = [], []
 
         def remember(layer: int, key: Tensor, value: Tensor) -> Sequence[KeysValues]:
@@ -272,7 +254,7 @@ class StatefulStep(_Step):
         """latent [1, Z] normalised, is_start [1], position int32 [1], cos and sin [1, 1, d] -> (hidden [1, D],
         eos_logit [1, 1])."""
         place = position[0]
-        seen = _beyond(self.slots, position + 1)
+        seen = mask_from(self.slots, position + 1)
 
         def remember(layer: int, key: Tensor, value: Tensor) -> Sequence[KeysValues]:
             self.key_cache[layer : layer + 1, :, place : place + 1] = key
@@ -280,11 +262,6 @@ class StatefulStep(_Step):
             return ((self.key_cache[layer : layer + 1], self.value_cache[layer : layer + 1], seen),)
 
         return self.step(latent, is_start, cos, sin, remember)
-
-
-def _beyond(slots: Tensor, position: Tensor) -> Tensor:
-    """slots int32 [C], position int32 [1] -> mask [1, 1, 1, C], -1e4 from the position on."""
-    return (slots >= position).to(torch.float32)[None, None, None] * MASKED
 
 
 class TimeEmbedding(nn.Module):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wrappers.conformer import MASKED
+from wrappers.attention import MASKED, GroupedAttention
 from wrappers.rope import rotate
 
 # (name, fixed shape), float32
@@ -150,7 +150,7 @@ def _streaming(layer: Any) -> nn.Module:
     return TransposedConvolution(layer) if isinstance(layer.conv, nn.ConvTranspose1d) else Convolution(layer)
 
 
-class SlidingAttention(nn.Module):
+class SlidingAttention(GroupedAttention):
     """Grouped-query attention to the cached positions and the new ones up to the query's own.
 
     Args:
@@ -159,14 +159,7 @@ class SlidingAttention(nn.Module):
     """
 
     def __init__(self, attention: Any, length: int) -> None:
-        super().__init__()
-        self.q_proj: nn.Linear = attention.q_proj
-        self.k_proj: nn.Linear = attention.k_proj
-        self.v_proj: nn.Linear = attention.v_proj
-        self.o_proj: nn.Linear = attention.o_proj
-        self.head_dim: int = attention.head_dim
-        self.scaling = float(attention.scaling)
-        self.groups, self.key_heads = int(attention.num_key_value_groups), int(attention.num_key_value_heads)
+        super().__init__(attention)
         self.length = length
 
     def forward(
@@ -180,14 +173,10 @@ class SlidingAttention(nn.Module):
         query, key = rotate(query, *rope) * self.scaling, rotate(key, *rope)
         keys = torch.cat([cache[0], key.transpose(1, 2)], dim=2)  # [1, K, W-1, d], [1, K, S, d] -> [1, K, W-1+S, d]
         values = torch.cat([cache[1], value.transpose(1, 2)], dim=2)
-        context = torch.softmax(self._rows(query) @ keys.transpose(2, 3) + mask, dim=-1) @ values  # [1, K, G*S, d]
-        context = context.reshape(1, self.key_heads * self.groups, self.length, self.head_dim).transpose(1, 2)
-        output = self.o_proj(context.reshape(1, self.length, -1))  # [1, S, H, d] -> [1, S, H*d]
+        # [1, K, G*S, d]
+        context = torch.softmax(self._rows(query, self.length) @ keys.transpose(2, 3) + mask, dim=-1) @ values
+        output = self.o_proj(self._joined(context, self.length))
         return output, keys[:, :, self.length :], values[:, :, self.length :]
-
-    def _rows(self, query: Tensor) -> Tensor:
-        """[1, S, H, d] -> [1, K, G*S, d], in rank 4 throughout: the heads of one key stand together."""
-        return query.transpose(1, 2).reshape(1, self.key_heads, self.groups * self.length, self.head_dim)
 
 
 class TransformerLayer(nn.Module):

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wrappers.attention import GroupedAttention, causal_mask
 from wrappers.rope import rotate
 
-MASKED = -1e4
 QUERY_BLOCK = 1024
 
 
@@ -42,7 +42,7 @@ class RMSNorm(nn.Module):
         return nn.functional.layer_norm(doubled, (2 * self.width,), self.scale, None, self.eps)[..., : self.width]
 
 
-class CausalAttention(nn.Module):
+class CausalAttention(GroupedAttention):
     """Grouped-query attention over one fixed length.
 
     Args:
@@ -53,21 +53,13 @@ class CausalAttention(nn.Module):
     future: Tensor
 
     def __init__(self, attention: Any, length: int) -> None:
-        super().__init__()
-        self.q_proj: nn.Linear = attention.q_proj
-        self.k_proj: nn.Linear = attention.k_proj
-        self.v_proj: nn.Linear = attention.v_proj
-        self.o_proj: nn.Linear = attention.o_proj
+        super().__init__(attention)
         self.q_norm, self.k_norm = RMSNorm(attention.q_norm), RMSNorm(attention.k_norm)
-        self.head_dim: int = attention.head_dim
-        self.scaling = float(attention.scaling)
-        self.groups = int(attention.num_key_value_groups)
-        self.key_heads = self.k_proj.out_features // self.head_dim
         self.length, self.block = length, min(length, QUERY_BLOCK)
         if length % self.block:
             raise ValueError(f"a length over {QUERY_BLOCK} must be a multiple of it, {length} is not")
-        future = torch.triu(torch.full((self.block, self.block), MASKED), diagonal=1)
-        self.register_buffer("future", future.repeat(self.groups, 1)[None, None], persistent=False)  # [1, 1, G*B, B]
+        future = causal_mask(self.block).repeat(self.groups, 1)  # [G*B, B]
+        self.register_buffer("future", future[None, None], persistent=False)
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """hidden [1, S, D], cos and sin [1, S, 1, d] -> [1, S, D]."""
@@ -83,14 +75,13 @@ class CausalAttention(nn.Module):
     def _context(self, query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
         """One block of queries against all keys up to its end: [1, B, H*d]."""
         stop = start + self.block
-        rows = query[:, start:stop].view(1, self.block, self.key_heads, self.groups, self.head_dim)
-        rows = rows.permute(0, 2, 3, 1, 4).reshape(1, self.key_heads, self.groups * self.block, self.head_dim)
+        query = query[:, start:stop].view(1, self.block, self.key_heads, self.groups, self.head_dim)
+        rows = self._rows_of_groups(query, self.block)
         scores = rows @ key[..., start:stop] + self.future
         if start:
             scores = torch.cat([rows @ key[..., :start], scores], dim=-1)
         context = torch.softmax(scores, dim=-1) @ value[:, :, :stop]  # [1, K, G*B, d]
-        context = context.view(1, self.key_heads, self.groups, self.block, self.head_dim).permute(0, 3, 1, 2, 4)
-        return context.reshape(1, self.block, -1)
+        return self._joined_groups(context, self.block)
 
 
 class DecoderLayer(nn.Module):

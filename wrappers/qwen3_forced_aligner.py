@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wrappers.attention import MASKED
 from wrappers.conformer import LengthMask
-from wrappers.qwen3 import MASKED, Decoder, RMSNorm
+from wrappers.qwen3 import Decoder, RMSNorm
 
 
 class AudioConv(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched
 from wrappers import cohere_transcribe, conformer, parakeet_tdt, qwen3, qwen3_forced_aligner
+from wrappers.attention import MASKED
 
 decoder_layer = cohere_transcribe.DecoderLayer.__init__
 late = torch.nn.functional.pad
@@ -48,11 +49,11 @@ def all_of_the_padding(self, encoder_length):
 
 
 def one_of_the_padding(self, encoder_length):
-    return (self.frames > encoder_length).to(torch.float32)[None, None, None] * conformer.MASKED
+    return (self.frames > encoder_length).to(torch.float32)[None, None, None] * MASKED
 
 
 def one_of_the_future(self, length):
-    return torch.triu(torch.full((length, length), conformer.MASKED), diagonal=2)[None, None]
+    return torch.triu(torch.full((length, length), MASKED), diagonal=2)[None, None]
 
 
 def next_to_each_other(heads, cos, sin):
