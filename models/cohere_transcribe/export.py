@@ -1,5 +1,6 @@
 """Cohere Transcribe's components, constants and host files, read from a checkpoint."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,10 +10,13 @@ from transformers import AutoProcessor, CohereAsrForConditionalGeneration
 from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES
 
 from toolkit.errors import CheckpointError, OptionError
+from toolkit.export.cached_decoder import CachedDecoderSpecs, DecoderBuilders, DecoderSizes
 from toolkit.export.host_assets import nemo_assets, nemo_mel_constants
+from toolkit.loops.cached_decoder import COMPONENTS
 from toolkit.options import numbers_of_option
 from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from wrappers import cached_decoder
 from wrappers import cohere_transcribe as wrappers
 from wrappers.conformer import Subsampling
 
@@ -41,17 +45,18 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     windows = [_window(model, processor.feature_extractor, s) for s in seconds]
     prompts = _prompts(processor)
     cache = _cache(int(options["max_tokens"]), len(prompts["en"]["punctuated"]), model.config)
-    forms = str(options["decoder"]).split(",")
+    forms = [form for form in COMPONENTS if form in str(options["decoder"]).split(",")]
     head: Head = options["head"]
-    sizes = _Sizes(model, windows, cache, len(prompts["en"]["punctuated"]), head)
-    decoders = {"stateful": sizes.stateful, "external": sizes.external, "stateless": sizes.stateless}
+    frames = windows[-1]["encoder_frames"]
+    decoder = _decoder(model, frames, cache, len(prompts["en"]["punctuated"]), head)
+    decoders = [decoder.component(form) for form in forms]
     return ExportPlan(
-        components=(sizes.encoder(), sizes.cross_kv(), *(build() for form, build in decoders.items() if form in forms)),
+        components=(_encoder(model, windows), _cross_kv(model, frames, decoder.cross), *decoders),
         host=_host(model, processor, windows, cache, prompts, head),
         assets=nemo_assets(processor.feature_extractor, processor.tokenizer),
         options={
             "audio_seconds": ",".join(f"{s:g}" for s in seconds),
-            "decoder": ",".join(form for form in decoders if form in forms),
+            "decoder": ",".join(forms),
             "max_tokens": cache,
             "head": head,
         },
@@ -92,113 +97,60 @@ def _window(model: Any, extractor: Any, seconds: float) -> dict[str, Any]:
     return {"function": f"audio_{seconds:g}s".replace(".", "_"), "mel_frames": mel_frames, "encoder_frames": frames}
 
 
-class _Sizes:
-    """Declares the components of one model; all decoders know the longest window only.
+def _encoder(model: Any, windows: list[dict[str, Any]]) -> ComponentSpec:
+    """Mel to frames, at each length, padded to the longest."""
+    mel_frames, mels = {w["function"]: w["mel_frames"] for w in windows}, model.config.encoder_config.num_mel_bins
+    frames = windows[-1]["encoder_frames"]
 
-    Args:
-        model: the class.
-        windows: of the encoder, shortest first.
-        cache: tokens that a decoder's cache holds.
-        prompt: tokens of the prompt.
-        head: raw or log-softmax.
-    """
-
-    def __init__(self, model: Any, windows: list[dict[str, Any]], cache: int, prompt: int, head: Head) -> None:
-        config = model.config
-        self._model, self._windows, self._prompt, self._head = model, windows, prompt, head
-        self._cache, self._frames = cache, windows[-1]["encoder_frames"]
-        self._width, self._mels = config.hidden_size, config.encoder_config.num_mel_bins
-        self._form = (model, head, cache, self._frames)
-        heads = (config.num_hidden_layers, config.num_key_value_heads)
-        cross = (*heads, self._frames, config.head_dim)
-        self._cached = (*heads, cache, config.head_dim)
-        self._cross = (
-            Tensor("cross_key", cross, "float32", "keys of the audio, a layer each"),
-            Tensor("cross_value", cross, "float32", "values of the audio, a layer each"),
-        )
-        length = np.array([self._frames], dtype=np.int32)
-        meaning = "valid encoder frames; what lies beyond cannot act"
-        self._heard = (*self._cross, Tensor("encoder_length", (1,), "int32", meaning, length))
-        scores = "raw logits" if head == "raw" else "logarithms of the probabilities"
-        self._logits = Tensor("logits", (1, config.vocab_size), "float32", f"{scores} of the next token")
-
-    def encoder(self) -> ComponentSpec:
-        """Mel to frames, at each length, padded to the longest."""
-        mel_frames, mels = {w["function"]: w["mel_frames"] for w in self._windows}, self._mels
-
-        def function(name: str) -> FunctionSpec:
-            length = np.array([mel_frames[name]], dtype=np.int32)
-            return FunctionSpec(
-                name,
-                (
-                    Tensor("mel", (1, mel_frames[name], mels), "float32", "normalised log-mel, [batch, frame, bin]"),
-                    Tensor("length", (1,), "int32", "valid mel frames; what lies beyond cannot act", length),
-                ),
-                (
-                    Tensor("encoder", (1, self._frames, self._width), "float32", "decoder-ready frames, 0 when padded"),
-                    Tensor("encoder_length", (1,), "int32", "valid encoder frames"),
-                ),
-            )
-
-        return ComponentSpec(
-            "encoder",
-            lambda name: wrappers.Encoder(self._model, mel_frames[name], self._frames),
-            tuple(function(name) for name in mel_frames),
+    def function(name: str) -> FunctionSpec:
+        length = np.array([mel_frames[name]], dtype=np.int32)
+        return FunctionSpec(
+            name,
+            (
+                Tensor("mel", (1, mel_frames[name], mels), "float32", "normalised log-mel, [batch, frame, bin]"),
+                Tensor("length", (1,), "int32", "valid mel frames; what lies beyond cannot act", length),
+            ),
+            (
+                _frames(model, frames, "decoder-ready frames, 0 when padded"),
+                Tensor("encoder_length", (1,), "int32", "valid encoder frames"),
+            ),
         )
 
-    def cross_kv(self) -> ComponentSpec:
-        """Keys and values of the audio, once an utterance."""
-        encoder = Tensor("encoder", (1, self._frames, self._width), "float32", "decoder-ready frames")
-        functions = (FunctionSpec("main", (encoder,), self._cross),)
-        return ComponentSpec("cross_kv", lambda _: wrappers.CrossKeysValues(self._model), functions)
+    return ComponentSpec(
+        "encoder",
+        lambda name: wrappers.Encoder(model, mel_frames[name], frames),
+        tuple(function(name) for name in mel_frames),
+    )
 
-    def stateful(self) -> ComponentSpec:
-        """Prefill and step; the step keeps the cache in its states."""
-        states = (
-            Tensor("key_cache", self._cached, "float16", "keys of the tokens so far, a layer each"),
-            Tensor("value_cache", self._cached, "float16", "values of the tokens so far, a layer each"),
-        )
-        step = FunctionSpec("step", (*self._token(), *self._heard), (self._logits,), states)
-        return ComponentSpec("decoder_stateful", self._builder(wrappers.StatefulStep), (self._prefill(), step))
 
-    def external(self) -> ComponentSpec:
-        """Prefill and step; the caller keeps the cache."""
-        mask = Tensor("self_mask", (1, 1, 1, self._cache), "float32", "0 up to the position, -1e4 beyond")
-        keys = self._pair("in", "before the token")
-        step = FunctionSpec(
-            "step", (*self._token(), mask, *keys, *self._heard), (self._logits, *self._pair("out", "with the token"))
-        )
-        return ComponentSpec("decoder_external", self._builder(wrappers.ExternalStep), (self._prefill(), step))
+def _cross_kv(model: Any, frames: int, cross: tuple[Tensor, ...]) -> ComponentSpec:
+    """Keys and values of the audio, once an utterance."""
+    functions = (FunctionSpec("main", (_frames(model, frames, "decoder-ready frames"),), cross),)
+    return ComponentSpec("cross_kv", lambda _: wrappers.CrossKeysValues(model), functions)
 
-    def stateless(self) -> ComponentSpec:
-        """All tokens at every step."""
-        tokens = Tensor("tokens", (1, self._cache), "int32", "the prompt and what followed; any id behind `last`")
-        last = Tensor("last", (1,), "int32", "place of the last token")
-        functions = (FunctionSpec("main", (tokens, last, *self._heard), (self._logits,)),)
-        return ComponentSpec("decoder_stateless", lambda _: wrappers.Stateless(*self._form), functions)
 
-    def _builder(self, step: Any) -> Any:
-        def build(function: str) -> torch.nn.Module:
-            made = wrappers.Prefill(*self._form, self._prompt) if function == "prefill" else step(*self._form)
-            return torch.nn.Module.eval(made)
+def _frames(model: Any, frames: int, meaning: str) -> Tensor:
+    return Tensor("encoder", (1, frames, model.config.hidden_size), "float32", meaning)
 
-        return build
 
-    def _prefill(self) -> FunctionSpec:
-        tokens = Tensor("tokens", (1, self._prompt), "int32", "the prompt")
-        return FunctionSpec("prefill", (tokens, *self._heard), (self._logits, *self._pair("out", "of the prompt")))
+def _decoder(model: Any, frames: int, cache: int, prompt: int, head: Head) -> CachedDecoderSpecs:
+    """The decoder in its forms; all of them know the longest window only."""
 
-    def _token(self) -> tuple[Tensor, ...]:
-        return (
-            Tensor("token", (1, 1), "int32", "the token before"),
-            Tensor("position", (1,), "int32", "its place, counted from the prompt's first token"),
-        )
+    def built(module: Callable[..., torch.nn.Module], *more: int) -> Callable[[], torch.nn.Module]:
+        return lambda: module(wrappers.Decoder(model, head), cache, frames, *more)
 
-    def _pair(self, side: str, when: str) -> tuple[Tensor, ...]:
-        return tuple(
-            Tensor(f"{kind}_{side}", self._cached, "float32", f"{kind}s of the cache {when}, a layer each")
-            for kind in ("key", "value")
-        )
+    config = model.config
+    heads = (config.num_hidden_layers, config.num_key_value_heads, config.head_dim)
+    return CachedDecoderSpecs(
+        DecoderSizes(*heads, cache, frames, prompt, config.vocab_size),
+        DecoderBuilders(
+            built(cached_decoder.Prefill, prompt),
+            built(cached_decoder.StatefulStep),
+            built(cached_decoder.ExternalStep),
+            built(cached_decoder.Stateless),
+        ),
+        "raw logits" if head == "raw" else "logarithms of the probabilities",
+    )
 
 
 def _prompts(processor: Any) -> dict[str, dict[str, list[int]]]:

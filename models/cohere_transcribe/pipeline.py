@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from models.cohere_transcribe.decoders import COMPONENTS, DECODERS, CachedDecoder, DecoderForm
 from toolkit.audio.dither import dithered
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.audio.quiet_cuts import cut_at_quiet_points
@@ -16,6 +15,7 @@ from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays
 from toolkit.component import Runtime
 from toolkit.contract import Progress, Transcriber
 from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
+from toolkit.loops.cached_decoder import COMPONENTS, DECODERS, CachedDecoder, DecoderForm
 from toolkit.loops.seq2seq import Decoded, Decoder, GreedyOptions, greedy
 from toolkit.text.detokenise import Detokeniser
 from toolkit.transcript import Segment, Token, Transcript, join_segments

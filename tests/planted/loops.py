@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from models.cohere_transcribe import pipeline as cohere
-from models.cohere_transcribe.decoders import StatefulDecoder
 from models.parakeet_tdt.pipeline import Pipeline as Parakeet
 from models.qwen3_forced_aligner.pipeline import Pipeline as Aligner
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched, with_host
 from toolkit.loops import transducer
+from toolkit.loops.cached_decoder import StatefulDecoder
 from toolkit.loops.transducer import PredictionState
 
 greedy, step, encode_window = cohere.greedy, StatefulDecoder._step, Parakeet._encode_window

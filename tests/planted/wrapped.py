@@ -6,7 +6,7 @@ import torch
 
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched
-from wrappers import cohere_transcribe, conformer, parakeet_tdt, qwen3, qwen3_forced_aligner
+from wrappers import cached_decoder, cohere_transcribe, conformer, parakeet_tdt, qwen3, qwen3_forced_aligner
 from wrappers.attention import MASKED
 
 decoder_layer = cohere_transcribe.DecoderLayer.__init__
@@ -120,21 +120,21 @@ FAULTS = (
         COHERE,
         "wrappers",
         "decoder_stateful: logits",
-        patched(cohere_transcribe._Form, "cross_mask", all_of_the_padding),
+        patched(cached_decoder._Form, "cross_mask", all_of_the_padding),
     ),
     Fault(
         "mask of the cross-attention off by one",
         COHERE,
         "wrappers",
         "decoder_stateful: logits",
-        patched(cohere_transcribe._Form, "cross_mask", one_of_the_padding),
+        patched(cached_decoder._Form, "cross_mask", one_of_the_padding),
     ),
     Fault(
         "causal mask of the prompt off by one",
         COHERE,
         "wrappers",
         "decoder_stateful: logits",
-        patched(cohere_transcribe._Form, "causal", one_of_the_future),
+        patched(cached_decoder._Form, "causal", one_of_the_future),
     ),
     Fault(
         "attention mask of the encoder off by one",

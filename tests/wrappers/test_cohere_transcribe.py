@@ -5,7 +5,8 @@ import torch
 
 from tests.gates import FLOAT32_SUMS
 from tests.models.cohere_transcribe.tiny import CONFIGS, tiny_model
-from wrappers.cohere_transcribe import CrossKeysValues, Encoder, ExternalStep, Prefill, StatefulStep, Stateless
+from wrappers.cached_decoder import ExternalStep, Prefill, StatefulStep, Stateless
+from wrappers.cohere_transcribe import CrossKeysValues, Decoder, Encoder
 
 MEL_FRAMES, FRAMES, CACHE, PROMPT = 120, 20, 24, 5
 TOKENS = [7, 3, 250, 11, 90, 40, 41, 42, 60, 40, 2, 9]
@@ -80,7 +81,7 @@ def test_cross_keys_and_values_equal_the_cache_of_the_class(model):
 
 
 def prefilled(model, head="raw", cross=None):
-    prefill = Prefill(model, head, CACHE, FRAMES, PROMPT).eval()
+    prefill = Prefill(Decoder(model, head), CACHE, FRAMES, PROMPT).eval()
     return prefill(int32(*TOKENS[:PROMPT])[None], *(cross or heard(model)))
 
 
@@ -94,7 +95,7 @@ def external(model, head="raw", cross=None):
     """Logits [U, V] behind the prompt and each token after it, and the cache."""
     cross = cross or heard(model)
     logits, key, value = prefilled(model, head, cross)
-    step, rows = ExternalStep(model, head, CACHE, FRAMES).eval(), [logits]
+    step, rows = ExternalStep(Decoder(model, head), CACHE, FRAMES).eval(), [logits]
     for position in range(PROMPT, len(TOKENS)):
         token = int32(TOKENS[position])[None]
         logits, key, value = step(token, int32(position), self_mask(position), key, value, *cross)
@@ -105,7 +106,7 @@ def external(model, head="raw", cross=None):
 def stateful(model, head="raw", cross=None):
     cross = cross or heard(model)
     logits, key, value = prefilled(model, head, cross)
-    step, rows = StatefulStep(model, head, CACHE, FRAMES).eval(), [logits]
+    step, rows = StatefulStep(Decoder(model, head), CACHE, FRAMES).eval(), [logits]
     step.key_cache.copy_(key)
     step.value_cache.copy_(value)
     for position in range(PROMPT, len(TOKENS)):
@@ -114,7 +115,7 @@ def stateful(model, head="raw", cross=None):
 
 
 def stateless(model, head="raw", cross=None):
-    cross, step = cross or heard(model), Stateless(model, head, CACHE, FRAMES).eval()
+    cross, step = cross or heard(model), Stateless(Decoder(model, head), CACHE, FRAMES).eval()
     rows = []
     for last in range(PROMPT - 1, len(TOKENS)):
         tokens = TOKENS[: last + 1] + [99] * (CACHE - last - 1)  # any id behind the last
@@ -172,11 +173,11 @@ def test_stale_rows_of_a_cache_cannot_act(model):
     cross = heard(model)
     _, key, value = prefilled(model, cross=cross)
     token, position = int32(TOKENS[PROMPT])[None], int32(PROMPT)
-    step = ExternalStep(model, "raw", CACHE, FRAMES).eval()
+    step = ExternalStep(Decoder(model, "raw"), CACHE, FRAMES).eval()
     quiet = step(token, position, self_mask(PROMPT), key, value, *cross)[0]
     key[:, :, PROMPT:], value[:, :, PROMPT:] = 30.0, 30.0
     torch.testing.assert_close(step(token, position, self_mask(PROMPT), key, value, *cross)[0], quiet, **EXACT)
-    keeping = StatefulStep(model, "raw", CACHE, FRAMES).eval()
+    keeping = StatefulStep(Decoder(model, "raw"), CACHE, FRAMES).eval()
     keeping.key_cache.copy_(key)
     keeping.value_cache.copy_(value)
     torch.testing.assert_close(keeping(token, position, *cross), quiet, **CLOSE)

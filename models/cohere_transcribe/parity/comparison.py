@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm, StatefulDecoder
 from models.cohere_transcribe.parity import rungs
 from models.cohere_transcribe.parity.exercise import decoder_forms
 from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
@@ -30,6 +29,7 @@ from parity.measures.words import (
 from toolkit.bundle.bundle import rebuild_step
 from toolkit.component import Runtime
 from toolkit.errors import BundleError
+from toolkit.loops.cached_decoder import COMPONENTS, DecoderForm, StatefulDecoder
 from toolkit.transcript import Transcript, join_segments
 
 

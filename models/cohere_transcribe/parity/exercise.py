@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.cohere_transcribe.decoders import COMPONENTS, DecoderForm
 from models.cohere_transcribe.pipeline import Pipeline
 from parity.ladder.subject import Clip
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
+from toolkit.loops.cached_decoder import COMPONENTS, DecoderForm
 from toolkit.spec import ExportPlan
 
 STEPS_EXERCISED = 24  # steps of each decoder form on each clip: enough to read and write the cache

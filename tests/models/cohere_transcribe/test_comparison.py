@@ -21,6 +21,7 @@ from toolkit.corpora.open import open_corpus
 from toolkit.errors import BundleError, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint
 from toolkit.runtimes.eager import EagerRuntime
+from wrappers import cached_decoder
 from wrappers import cohere_transcribe as wrappers
 
 ONE = [Clip("one", clip(2.2), "one two")]
@@ -150,22 +151,22 @@ class OtherLayersValues(wrappers.CrossKeysValues):
         return key, value.flip(0)
 
 
-class PositionOffByOne(wrappers.StatefulStep):
+class PositionOffByOne(cached_decoder.StatefulStep):
     def forward(self, token, position, *heard):
         return super().forward(token, position + 1, *heard)
 
 
-class PositionOffByOneOutside(wrappers.ExternalStep):
+class PositionOffByOneOutside(cached_decoder.ExternalStep):
     def forward(self, token, position, *rest):
         return super().forward(token, position - 1, *rest)
 
 
-class LastOffByOne(wrappers.Stateless):
+class LastOffByOne(cached_decoder.Stateless):
     def forward(self, tokens, last, *heard):
         return super().forward(tokens, last - 1, *heard)
 
 
-class AudioPaddingHeard(wrappers.Prefill):
+class AudioPaddingHeard(cached_decoder.Prefill):
     def cross_mask(self, encoder_length):
         return super().cross_mask(encoder_length * 0 + len(self.frames))
 
@@ -184,13 +185,13 @@ class AudioPaddingHeard(wrappers.Prefill):
     ],
 )
 def test_faults_of_a_component_blame_wrappers(run, monkeypatch, name, fault, where):
-    monkeypatch.setattr(wrappers, name, fault)
+    monkeypatch.setattr(wrappers if hasattr(wrappers, name) else cached_decoder, name, fault)
     result = run(audio=ONE)
     assert result.blame == "wrappers"
     assert f"({where}" in result.verdict
 
 
-class Forgetful(wrappers.StatefulStep):
+class Forgetful(cached_decoder.StatefulStep):
     """Right logits, but nothing is kept."""
 
     def forward(self, token, position, *heard):
@@ -203,7 +204,7 @@ class Forgetful(wrappers.StatefulStep):
 def test_a_package_that_keeps_nothing_blames_packages(run, small):
     plan, model = planned(small, **LENGTHS), export.load_model(small)
     good = plan.component("decoder_stateful").build
-    form = (model, "raw", LENGTHS["max_tokens"], 50)
+    form = (wrappers.Decoder(model, "raw"), LENGTHS["max_tokens"], 50)
 
     def build(function):
         return Forgetful(*form) if function == "step" else good(function)

@@ -1,20 +1,24 @@
-"""The three forms of the decoder behind one protocol: prompt in, then token by token, one row of logits each time.
+"""The three forms of a decoder with cross-attention behind one protocol: prompt in, then token by token, one row of
+logits each time. The cache is kept by the model (stateful), by the caller (external), or nowhere (stateless).
 
-A decoder object is one utterance: it holds the audio's keys and values and, where the form has one, the cache.
+A decoder object is one utterance: it holds the audio's keys and values and, where the form has one, the cache. The
+components are declared by `toolkit/export/cached_decoder.py`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from toolkit.component import Runtime
 
 DecoderForm = Literal["stateful", "external", "stateless"]
+# Added to the scores of what must not be seen, as the wrappers add it.
 MASKED = np.float32(-1e4)
 
-COMPONENTS: dict[DecoderForm, str] = {
+# In the order of preference; the names that a bundle's components have unless a model says otherwise.
+COMPONENTS: Mapping[DecoderForm, str] = {
     "stateful": "decoder_stateful",
     "external": "decoder_external",
     "stateless": "decoder_stateless",
@@ -28,12 +32,20 @@ class CachedDecoder(ABC):
         runtime: runs the bundle's components.
         heard: `cross_key`, `cross_value` [L, K, F, d] float32 and `encoder_length` [1] int32.
         cache: tokens that the cache holds.
+        components: form -> name of its component.
     """
 
-    component: str
+    form: ClassVar[DecoderForm]
 
-    def __init__(self, runtime: Runtime, heard: Mapping[str, np.ndarray], cache: int) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        heard: Mapping[str, np.ndarray],
+        cache: int,
+        components: Mapping[DecoderForm, str] = COMPONENTS,
+    ) -> None:
         self._runtime, self._heard, self._cache = runtime, dict(heard), cache
+        self._component = components[self.form]
         self._used = 0
 
     @property
@@ -60,23 +72,23 @@ class CachedDecoder(ABC):
     def _step(self, token: int, position: int) -> np.ndarray: ...
 
     def _call(self, function: str, inputs: Mapping[str, np.ndarray], state: Any = None) -> dict[str, np.ndarray]:
-        return self._runtime.load(self.component, function).predict({**inputs, **self._heard}, state)
+        return self._runtime.load(self._component, function).predict({**inputs, **self._heard}, state)
 
 
 class StatefulDecoder(CachedDecoder):
     """The model keeps the cache; the prompt's part is computed by `prefill` and written into a fresh state."""
 
-    component = COMPONENTS["stateful"]
+    form = "stateful"
 
     def begin(self) -> None:
         """Start from an empty state, where `step` is given the prompt too."""
-        self._state = self._runtime.load(self.component, "step").make_state()
+        self._state = self._runtime.load(self._component, "step").make_state()
 
     def _prefill(self, tokens: np.ndarray) -> np.ndarray:
         outputs = self._call("prefill", {"tokens": tokens})
         caches = {"key_cache": outputs["key_out"], "value_cache": outputs["value_out"]}
         values = {name: cache.astype(np.float16) for name, cache in caches.items()}
-        self._state = self._runtime.load(self.component, "step").make_state(values)
+        self._state = self._runtime.load(self._component, "step").make_state(values)
         result: np.ndarray = outputs["logits"][0]
         return result
 
@@ -89,7 +101,7 @@ class StatefulDecoder(CachedDecoder):
 class ExternalDecoder(CachedDecoder):
     """The caller keeps the cache and says what may be attended to."""
 
-    component = COMPONENTS["external"]
+    form = "external"
 
     def _prefill(self, tokens: np.ndarray) -> np.ndarray:
         return self._keep(self._call("prefill", {"tokens": tokens}))
@@ -109,7 +121,7 @@ class ExternalDecoder(CachedDecoder):
 class StatelessDecoder(CachedDecoder):
     """All tokens at every step."""
 
-    component = COMPONENTS["stateless"]
+    form = "stateless"
 
     def _prefill(self, tokens: np.ndarray) -> np.ndarray:
         self._tokens = np.zeros((1, self._cache), np.int32)
@@ -126,7 +138,7 @@ class StatelessDecoder(CachedDecoder):
         return result
 
 
-DECODERS: dict[DecoderForm, type[CachedDecoder]] = {
+DECODERS: Mapping[DecoderForm, type[CachedDecoder]] = {
     "stateful": StatefulDecoder,
     "external": ExternalDecoder,
     "stateless": StatelessDecoder,
