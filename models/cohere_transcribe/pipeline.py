@@ -10,12 +10,13 @@ from pydantic import Field
 from toolkit.audio.dither import dithered
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
 from toolkit.audio.quiet_cuts import cut_at_quiet_points
-from toolkit.bundle.bundle import Bundle, rebuild_step
+from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
 from toolkit.contract import Progress, Transcriber
-from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
 from toolkit.loops.cached_decoder import COMPONENTS, DECODERS, CachedDecoder, DecoderForm
+from toolkit.errors import ToolkitError
+from toolkit.loops.fixed_windows import encode_mel, first_form, smallest_window
 from toolkit.loops.seq2seq import Decoded, Decoder, GreedyOptions, greedy
 from toolkit.text.detokenise import Detokeniser
 from toolkit.transcript import Segment, Token, Transcript, join_segments
@@ -113,7 +114,8 @@ class Pipeline(Transcriber):
         filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
         self._mel = NemoMel(self.host.mel, filters, window, self.host.sample_rate)
         self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
-        self.decoder_form: DecoderForm = self._available(decoder)
+        needed = {form: ("encoder", "cross_kv", name) for form, name in COMPONENTS.items()}
+        self.decoder_form: DecoderForm = first_form(bundle, needed, decoder, "encoder, cross_kv or a decoder")
         self._windows = tuple(
             w
             for w in sorted(self.host.encoder_windows, key=lambda w: w.mel_frames)
@@ -197,16 +199,8 @@ class Pipeline(Transcriber):
     def hear(self, mel: np.ndarray, length: int) -> Heard:
         """Encode mel [T, M] with `length` valid frames, and compute the decoder's keys and values of it."""
         window = self._window_for(length)
-        padded = np.zeros((1, window.mel_frames, mel.shape[1]), np.float32)
-        padded[0, :length] = mel[:length]
         encoder = self.runtime.load("encoder", window.function)
-        outputs = encoder.predict({"mel": padded, "length": np.array([length], np.int32)})
-        frames, expected = int(outputs["encoder_length"].item()), -(-length // self.host.subsampling_factor)
-        if frames != expected:
-            raise RuntimeFault(
-                f"component encoder ({window.function}): {frames} valid frames for {length} of mel, not {expected}",
-                FIND_STAGE,
-            )
+        outputs = encode_mel(encoder, mel, length, window, self.host.subsampling_factor)
         keys_values = self.runtime.load("cross_kv").predict({"encoder": outputs["encoder"]})
         return Heard(outputs["encoder"], outputs["encoder_length"], **keys_values)
 
@@ -244,17 +238,5 @@ class Pipeline(Transcriber):
         pieces = self._detokeniser.pieces([choice.token_id for choice in spoken])
         return [Token(c.token_id, piece, None, None, c.probability) for c, piece in zip(spoken, pieces, strict=True)]
 
-    def _available(self, decoder: DecoderForm | Literal["auto"]) -> DecoderForm:
-        wanted = list(COMPONENTS) if decoder == "auto" else [decoder]
-        needed = ("encoder", "cross_kv")
-        for form in wanted:
-            if all(self.bundle.manifest.component(name) for name in (*needed, COMPONENTS[form])):
-                return form
-        raise BundleError(
-            f"{self.bundle.path} lacks encoder, cross_kv or a decoder ({', '.join(wanted)})",
-            rebuild_step(self.bundle.manifest, self.bundle.path),
-        )
-
     def _window_for(self, length: int) -> EncoderWindow:
-        """The smallest that holds the whole."""
-        return next((w for w in self._windows if w.mel_frames >= length), self._windows[-1])
+        return smallest_window(self._windows, length, lambda window: window.mel_frames)

@@ -7,11 +7,12 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.audio.nemo_mel import NemoMel, NemoMelParameters
-from toolkit.bundle.bundle import Bundle, rebuild_step
+from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
 from toolkit.contract import Progress, Transcriber
-from toolkit.errors import FIND_STAGE, BundleError, RuntimeFault, ToolkitError
+from toolkit.errors import BundleError, RuntimeFault, ToolkitError
+from toolkit.loops.fixed_windows import encode_mel, first_form, smallest_window
 from toolkit.loops.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.loops.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
 from toolkit.loops.windows import plan_windows
@@ -84,7 +85,7 @@ class Pipeline(Transcriber):
         filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
         self._mel = NemoMel(self.host.mel, filters, window, self.host.sample_rate)
         self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
-        self._step_form = self._available(step)
+        self._step_form = first_form(bundle, STEP_COMPONENTS, step, "the components of a decoding step")
         self._windows = self._chosen(encoder_function)
 
     @property
@@ -155,17 +156,9 @@ class Pipeline(Transcriber):
         return Transcript(self._detokeniser.text(ids), duration_s, words, tokens)
 
     def _encode_window(self, window: EncoderWindow, mel: np.ndarray) -> np.ndarray:
-        padded = np.zeros((1, window.mel_frames, mel.shape[1]), np.float32)
-        padded[0, : len(mel)] = mel
         encoder = self._runtime.load("encoder", window.function)
-        outputs = encoder.predict({"mel": padded, "length": np.array([len(mel)], np.int32)})
-        frames, expected = int(outputs["encoder_length"].item()), -(-len(mel) // self.host.subsampling_factor)
-        if frames != expected:
-            raise RuntimeFault(
-                f"component encoder ({window.function}): {frames} valid frames for {len(mel)} of mel, not {expected}",
-                FIND_STAGE,
-            )
-        return outputs["encoder"][0, :frames]
+        outputs = encode_mel(encoder, mel, len(mel), window, self.host.subsampling_factor)
+        return outputs["encoder"][0, : int(outputs["encoder_length"].item())]
 
     def _decoded(self, frames: np.ndarray, max_steps: int) -> Decoded:
         return greedy(
@@ -181,16 +174,6 @@ class Pipeline(Transcriber):
             return SplitStep(*network, *parts)
         return FusedStep(*network, *parts) if self._step_form == "fused" else DecisionStep(*network, *parts)
 
-    def _available(self, step: StepForm | Literal["auto"]) -> StepForm:
-        wanted = list(STEP_COMPONENTS) if step == "auto" else [step]
-        for form in wanted:
-            if all(self._bundle.manifest.component(name) for name in STEP_COMPONENTS[form]):
-                return form
-        raise BundleError(
-            f"{self._bundle.path} lacks the components of a decoding step ({', '.join(wanted)})",
-            rebuild_step(self._bundle.manifest, self._bundle.path),
-        )
-
     def _chosen(self, function: str | None) -> tuple[EncoderWindow, ...]:
         windows = tuple(sorted(self.host.encoder_windows, key=lambda w: w.mel_frames))
         chosen = tuple(w for w in windows if function in (None, w.function))
@@ -200,5 +183,4 @@ class Pipeline(Transcriber):
         return chosen
 
     def _window_for(self, length: int) -> EncoderWindow:
-        """The smallest that holds the whole, else the largest."""
-        return next((w for w in self._windows if w.mel_frames >= length), self._windows[-1])
+        return smallest_window(self._windows, length, lambda window: window.mel_frames)

@@ -11,6 +11,7 @@ import numpy as np
 from models.pocket_tts.constants import BackboneConstants
 from toolkit.component import Component, Runtime
 from toolkit.errors import ToolkitError
+from toolkit.loops.fixed_windows import padded, padded_parts
 from toolkit.loops.rope import rotary_tables
 
 
@@ -75,23 +76,21 @@ class Backbone:
             )
         component = self._runtime.load("backbone", "prefill")
         keys, values = self._slots(prefix)
-        end = prefix.length + len(embeds)
-        for start in range(prefix.length, end, c.prefill_tokens):
-            length = min(c.prefill_tokens, end - start)
-            padded = np.zeros((1, c.prefill_tokens, c.width), np.float32)
-            padded[0, :length] = embeds[start - prefix.length :][:length]
+        position = prefix.length
+        for part, length in padded_parts(embeds, c.prefill_tokens):
             outputs = component.predict(
                 {
-                    "embeds": padded,
+                    "embeds": part[None],
                     "length": np.array([length], np.int32),
-                    **place(start, c.prefill_tokens, c),
+                    **place(position, c.prefill_tokens, c),
                     "key_in": keys,
                     "value_in": values,
                 }
             )
-            keys[:, :, start : start + length] = outputs["key_out"][:, :, :length]
-            values[:, :, start : start + length] = outputs["value_out"][:, :, :length]
-        return Cache(keys[:, :, :end], values[:, :, :end])
+            keys[:, :, position : position + length] = outputs["key_out"][:, :, :length]
+            values[:, :, position : position + length] = outputs["value_out"][:, :, :length]
+            position += length
+        return Cache(keys[:, :, :position], values[:, :, :position])
 
     def start(self, prefix: Cache) -> "Utterance":
         """An utterance behind a prefix, with a cache of its own."""
@@ -101,18 +100,15 @@ class Backbone:
 
     def _slots(self, prefix: Cache) -> tuple[np.ndarray, np.ndarray]:
         """The prefix in all slots of a cache, zero behind it: [L, K, C, d] each."""
-        rest = [(0, 0), (0, 0), (0, self._constants.slots - prefix.length), (0, 0)]
-        return np.pad(prefix.keys, rest), np.pad(prefix.values, rest)
+        slots = self._constants.slots
+        return padded(prefix.keys, slots, axis=2), padded(prefix.values, slots, axis=2)
 
     def _embed(self, component: str, name: str, values: np.ndarray) -> np.ndarray:
         """Any number of rows through a component of fixed length."""
-        length, parts = self._constants.prefill_tokens, [np.zeros((0, self._constants.width), np.float32)]
+        parts = [np.zeros((0, self._constants.width), np.float32)]
         loaded = self._runtime.load(component)
-        for start in range(0, len(values), length):
-            rows = values[start : start + length]
-            padded = np.zeros((1, length, *values.shape[1:]), values.dtype)
-            padded[0, : len(rows)] = rows
-            parts.append(loaded.predict({name: padded})["embeds"][0, : len(rows)])
+        for rows, valid in padded_parts(values, self._constants.prefill_tokens):
+            parts.append(loaded.predict({name: rows[None]})["embeds"][0, :valid])
         return np.concatenate(parts)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from models.pocket_tts.constants import HostConstants
 from toolkit.component import Component, Runtime
+from toolkit.loops.fixed_windows import padded_parts
 from toolkit.loops.rope import rotary_tables
 
 
@@ -72,11 +73,8 @@ def encode(runtime: Runtime, host: HostConstants, samples: np.ndarray) -> np.nda
         samples: float32, a whole number n of frames.
     """
     stream = Stream(runtime.load("codec_encoder"), host)
-    chunk, latents = host.codec.encoder_frames * host.frame_samples, []
-    for start in range(0, len(samples), chunk):
-        part = samples[start : start + chunk]
-        audio = np.zeros((1, chunk), np.float32)
-        audio[0, : len(part)] = part
-        outputs = stream.predict({"audio": audio}, host.codec.encoder_frames)
-        latents.append(outputs["latents"][0, : len(part) // host.frame_samples])
+    latents = []
+    for audio, valid in padded_parts(samples, host.codec.encoder_frames * host.frame_samples):
+        outputs = stream.predict({"audio": audio[None]}, host.codec.encoder_frames)
+        latents.append(outputs["latents"][0, : valid // host.frame_samples])
     return np.concatenate(latents)

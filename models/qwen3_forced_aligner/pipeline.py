@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
-from toolkit.bundle.bundle import Bundle, rebuild_step
+from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
 from toolkit.contract import Aligner, Progress
-from toolkit.errors import AudioError, BundleError, ToolkitError
+from toolkit.errors import AudioError, ToolkitError
+from toolkit.loops.fixed_windows import first_form, fitting_window, padded, padded_parts, smallest_window
 from toolkit.loops.rope import rotary_tables
 from toolkit.text.forced_words import language_from_name, monotonic, split_words
 from toolkit.text.tokenise import Tokeniser
@@ -119,7 +120,8 @@ class Pipeline(Aligner):
         filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
         self._mel = WhisperMel(self.host.mel, filters, window, self.host.sample_rate)
         self._tokeniser = Tokeniser(bundle.asset("tokenizer.json"))
-        self.encoder_form: EncoderForm = self._available(encoder)
+        what = "the components of an audio encoder"
+        self.encoder_form: EncoderForm = first_form(bundle, ENCODER_COMPONENTS, encoder, what)
 
     @property
     def sample_rate(self) -> int:
@@ -136,8 +138,8 @@ class Pipeline(Aligner):
         """Load what audio of this length and a text as long again need, so that `align` only computes."""
         frames = self._frames(self.host.mel.frames(samples))
         functions = {"audio_transformer": self._audio_function(frames).function}
-        longer = sorted((s for s in self.host.sequences if s.tokens > 2 * frames), key=lambda s: s.tokens)
-        functions |= dict.fromkeys(("embedding", "decoder_prefill"), longer[0].function) if longer else {}
+        if longer := fitting_window(self.host.sequences, 2 * frames + 1, lambda sequence: sequence.tokens):
+            functions |= dict.fromkeys(("embedding", "decoder_prefill"), longer.function)
         for name in (*ENCODER_COMPONENTS[self.encoder_form], *(functions.keys() - {"audio_transformer"}), "head"):
             self._runtime.load(name, functions.get(name, "main"))
 
@@ -239,9 +241,8 @@ class Pipeline(Aligner):
     def embed(self, prompt: Prompt, audio: np.ndarray, *, function: str | None = None) -> np.ndarray:
         """Embeddings [S, D] of a prompt with audio [n, D] in the place of its tokens; S is the fixed length."""
         sequence = self._sequence(len(prompt.ids), function)
-        ids = np.full((1, sequence.tokens), prompt.ids[-1], np.int32)
-        ids[0, : len(prompt.ids)] = prompt.ids
-        outputs = self._runtime.load("embedding", sequence.function).predict({"ids": ids})
+        ids = padded(prompt.ids, sequence.tokens, fill=prompt.ids[-1])
+        outputs = self._runtime.load("embedding", sequence.function).predict({"ids": ids[None]})
         embeddings: np.ndarray = outputs["embeddings"][0].copy()
         embeddings[prompt.audio] = audio
         return embeddings
@@ -257,14 +258,11 @@ class Pipeline(Aligner):
 
     def classify(self, hidden: np.ndarray) -> Marks:
         """The head on marked rows [P, D] of the decoder's output."""
-        head, step = self._runtime.load("head"), self.host.head_positions
+        head = self._runtime.load("head")
         found = []
-        for start in range(0, len(hidden), step):
-            rows = np.zeros((1, step, hidden.shape[1]), np.float32)
-            rows[0, : len(hidden) - start] = hidden[start : start + step]
-            outputs = head.predict({"hidden": rows})
-            kept = min(step, len(hidden) - start)
-            found.append(Marks(*(outputs[n][0, :kept] for n in ("time_class", "probability", "logits"))))
+        for rows, valid in padded_parts(hidden, self.host.head_positions):
+            outputs = head.predict({"hidden": rows[None]})
+            found.append(Marks(*(outputs[n][0, :valid] for n in ("time_class", "probability", "logits"))))
         return Marks(*(np.concatenate([getattr(m, n) for m in found]) for n in ("time_class", "probability", "logits")))
 
     def timed(self, words: Sequence[str], marks: Marks) -> tuple[Word, ...]:
@@ -301,10 +299,9 @@ class Pipeline(Aligner):
 
     def _transform(self, transformer: AudioFunction, frames: np.ndarray) -> np.ndarray:
         """Frames [n, D] of whole windows, but for the last one -> [n, H]."""
-        padded = np.zeros((1, transformer.frames, frames.shape[1]), np.float32)
-        padded[0, : len(frames)] = frames
         component = self._runtime.load("audio_transformer", transformer.function)
-        outputs = component.predict({"frames": padded, "length": np.array([len(frames)], np.int32)})
+        length = np.array([len(frames)], np.int32)
+        outputs = component.predict({"frames": padded(frames, transformer.frames)[None], "length": length})
         return outputs["audio"][0, : len(frames)].copy()
 
     def _encode_windows(self, mel: np.ndarray, frames: int, progress: Progress) -> np.ndarray:
@@ -312,11 +309,9 @@ class Pipeline(Aligner):
         columns = h.window_frames // h.chunk_frames * h.chunk_mel_frames
         windows, kept = range(-(-frames // h.window_frames)), []
         for window in windows:
-            padded = np.zeros((1, mel.shape[0], columns), np.float32)
-            part = mel[:, window * columns : (window + 1) * columns]
-            padded[0, :, : part.shape[1]] = part
+            part = padded(mel[:, window * columns : (window + 1) * columns], columns, axis=1)
             valid = min(h.window_frames, frames - window * h.window_frames)
-            outputs = encoder.predict({"mel": padded, "length": np.array([valid], np.int32)})
+            outputs = encoder.predict({"mel": part[None], "length": np.array([valid], np.int32)})
             kept.append(outputs["audio"][0, :valid].copy())
             progress(window + 1, len(windows))
         return np.concatenate(kept)
@@ -339,32 +334,22 @@ class Pipeline(Aligner):
     def _audio_function(self, frames: int, function: str | None = None) -> AudioFunction:
         """The smallest that holds the whole, else the largest; or the one named."""
         named = [f for f in self._audio_functions if function in (None, f.function)]
-        return next((f for f in named if f.frames >= frames), named[-1])
+        return smallest_window(named, frames, lambda each: each.frames)
 
     def _sequence(self, tokens: int, function: str | None = None) -> SequenceFunction:
-        sequences = sorted(self.host.sequences, key=lambda s: s.tokens)
-        fitting = [s for s in sequences if s.tokens >= tokens and function in (None, s.function)]
-        if not fitting:
-            raise ToolkitError(
-                f"audio and text take {tokens} tokens, this bundle has room for {sequences[-1].tokens}",
-                "Cut the audio, and its text, at a pause, or convert with larger --sequence-lengths.",
-            )
-        return fitting[0]
+        named = [s for s in self.host.sequences if function in (None, s.function)]
+        if sequence := fitting_window(named, tokens, lambda each: each.tokens):
+            return sequence
+        room = max(s.tokens for s in self.host.sequences)
+        raise ToolkitError(
+            f"audio and text take {tokens} tokens, this bundle has room for {room}",
+            "Cut the audio, and its text, at a pause, or convert with larger --sequence-lengths.",
+        )
 
     def _angles(self, tokens: int) -> tuple[np.ndarray, np.ndarray]:
         rope = self.host.rope
         positions = np.arange(tokens) if rope.sections is None else np.tile(np.arange(tokens), (3, 1))
         return rotary_tables(positions, rope.head_dim, rope.theta, rope.sections)
-
-    def _available(self, encoder: EncoderForm | Literal["auto"]) -> EncoderForm:
-        wanted = list(ENCODER_COMPONENTS) if encoder == "auto" else [encoder]
-        for form in wanted:
-            if all(self.bundle.manifest.component(name) for name in ENCODER_COMPONENTS[form]):
-                return form
-        raise BundleError(
-            f"{self.bundle.path} lacks the components of an audio encoder ({', '.join(wanted)})",
-            rebuild_step(self.bundle.manifest, self.bundle.path),
-        )
 
 
 def _silent(done: int, of: int) -> None:
