@@ -10,26 +10,31 @@ from models.cohere_transcribe.parity.exercise import decoder_forms
 from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun
 from models.cohere_transcribe.pipeline import Heard, Pipeline
-from parity.ladder.exhibits import SECONDS, Axis, Spectrograms, error_over
+from parity.ladder.exhibits import Axis, error_over
 from parity.ladder.judging import judge_margins, judge_results
 from parity.ladder.ladder import Ladder, Row, SkipStage, Status
 from parity.ladder.packages import CLIPS_EXERCISED
+from parity.ladder.recognition import (
+    compare_encoder,
+    compare_error_rates,
+    compare_mel,
+    count_forced_flips,
+    encoder_windows,
+    first_divergence,
+    largest_error,
+    mel_frames,
+)
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins
 from parity.measures.results import HostResults
 from parity.measures.totals import Totals
-from parity.measures.words import (
-    NORMALISER,
-    ErrorRate,
-    character_error_percent,
-    error_rates,
-    word_error_percent,
-)
+from parity.measures.words import ErrorRate, error_rates
 from toolkit.bundle.bundle import rebuild_step
 from toolkit.component import Runtime
 from toolkit.errors import BundleError
 from toolkit.loops.cached_decoder import COMPONENTS, DecoderForm, StatefulDecoder
+from toolkit.loops.fixed_windows import padded
 from toolkit.transcript import Transcript, join_segments
 
 
@@ -149,11 +154,9 @@ class Comparison:
             self._skip("decode", clip.id, note)
             return run.text, {name: self._text(name, form, clip) for name, form in self._forms.items()}
         for (mel, length), piece in zip(features, run.pieces, strict=True):
-            self._ladder.compare(rungs.MEL, piece.mel[: piece.length], mel[:length])
-            self._ladder.compare(rungs.LENGTH, np.array([piece.length]), np.array([length]))
             hop_s = self._first.host.mel.hop_length / self._first.sample_rate
-            mels = Spectrograms.of(piece.mel[: piece.length].T, mel[:length].T, SECONDS, hop_s)
-            self._ladder.exhibit("features", "mel", mels, clip.id)
+            theirs = piece.mel[: piece.length], piece.length
+            compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, theirs, (mel[:length], length), hop_s)
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(piece)
         if self._dither_due:
@@ -197,17 +200,10 @@ class Comparison:
     def _wrappers(self, piece: ReferencePiece) -> None:
         """Each component, fed with the reference's own tensors; after the first clips one encoder length only."""
         compare, eager, n = self._ladder.compare, self._subject.eager, len(piece.frames)
-        functions = sorted(self._subject.plan.component("encoder").functions, key=lambda f: f.inputs[0].shape[1])
-        fitting = [f for f in functions if f.inputs[0].shape[1] >= piece.length]
-        for function in fitting if self._subject.clips.count <= CLIPS_EXERCISED else fitting[:1]:
-            padded = np.zeros(function.inputs[0].shape, np.float32)
-            padded[0, : piece.length] = piece.mel[: piece.length]
-            outputs = eager.load("encoder", function.name).predict(
-                {"mel": padded, "length": np.array([piece.length], np.int32)}
-            )
-            name, count = function.name, np.array([n], np.int32)
-            compare(rungs.ENCODER, piece.frames, outputs["encoder"][0, :n], function=name)
-            compare(rungs.ENCODER_LENGTH, count, outputs["encoder_length"], function=name)
+        for function in encoder_windows(self._subject, piece.length):
+            if mel_frames(function) >= piece.length:
+                encoder, mel = eager.load("encoder", function.name), piece.mel[: piece.length]
+                compare_encoder(self._ladder, (rungs.ENCODER, rungs.ENCODER_LENGTH), encoder, mel, piece.frames)
         keys_values = eager.load("cross_kv").predict({"encoder": self._padded(piece.frames[None], 1)})
         compare(rungs.CROSS_KEY, piece.cross_key, keys_values["cross_key"][:, :, :n])
         compare(rungs.CROSS_VALUE, piece.cross_value, keys_values["cross_value"][:, :, :n])
@@ -232,17 +228,15 @@ class Comparison:
         self._ladder.compare(rungs.FORCED_LOGITS, theirs, logits, form=name)
         curves = error_over(theirs, logits, Axis("token"))
         self._ladder.exhibit("decode", f"error of the logits over the tokens, {name}", curves, where)
-        noise = float(np.abs(theirs - logits).max())
-        form.forced.decisions += len(theirs)
+        noise = largest_error(theirs, logits)
+        places = [f"{where}, step {step}" for step in range(len(theirs))]
+        count_forced_flips(form.forced, theirs, logits.argmax(1), noise, places)
         form.tokens.add(where, theirs, logits)
         form.end.add_against(where, theirs, logits, form.pipeline.host.eos_id)
-        for step in np.flatnonzero(theirs.argmax(1) != logits.argmax(1)):
-            form.forced.add(f"{where}, step {step}", theirs[step], int(logits[step].argmax()), noise)
         decoded = form.pipeline.decode(heard)
         form.free.decisions += len(piece.tokens)
         ours = [choice.token_id for choice in decoded.choices]
-        # After the first divergence the paths are different utterances.
-        parted = next((i for i, (a, b) in enumerate(zip(ours, piece.tokens, strict=False)) if a != b), None)
+        parted = first_divergence(piece.tokens.tolist(), ours)
         if parted is not None:
             form.free.add(f"{where}, step {parted}", theirs[parted], ours[parted], noise)
         elif len(ours) != len(piece.tokens):
@@ -270,9 +264,7 @@ class Comparison:
 
     def _padded(self, values: np.ndarray, axis: int) -> np.ndarray:
         """Zeros behind, up to the decoder's length of the audio."""
-        frames = max(w.encoder_frames for w in self._first.host.encoder_windows)
-        widths = [(0, frames - n if k == axis else 0) for k, n in enumerate(values.shape)]
-        return np.pad(values, widths)
+        return padded(values, max(w.encoder_frames for w in self._first.host.encoder_windows), axis)
 
     def _shown(self, logits: np.ndarray) -> np.ndarray:
         """The reference's logits as the bundle's head gives them."""
@@ -296,19 +288,15 @@ class Comparison:
                     self._ladder.judge(rungs.ERRORS, counted, language=language, measure=measure, form=name)
 
     def _errors(self, language: str, name: str, measure: ErrorRate, clips: list[ClipTexts]) -> Totals:
-        truths, theirs = [c.truth for c in clips], [c.reference for c in clips]
         ours = [c.ours[name] for c in clips]
-        percent = word_error_percent if measure == "WER" else character_error_percent
-        our_error, their_error = percent(truths, ours), percent(truths, theirs)
+        rates = compare_error_rates([c.truth for c in clips], [c.reference for c in clips], ours, measure)
         metrics = {
             "clips": len(clips),
-            "error_percent": our_error,
-            "reference_error_percent": their_error,
-            "delta_points": our_error - their_error,
+            "error_percent": rates.ours,
+            "reference_error_percent": rates.reference,
+            "delta_points": rates.delta_points,
         }
-        figures = f"{measure} {our_error:.2f} % ours, {their_error:.2f} % reference"
-        headline = f"{language}, {name}: {figures}, over {len(clips)} clips ({NORMALISER})"
-        return Totals(metrics, headline=headline)
+        return Totals(metrics, headline=f"{language}, {name}: {rates.headline()}")
 
 
 def measure(subject: Subject, ladder: Ladder) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.cohere_transcribe.pipeline import Pipeline
+from parity.ladder.recognition import mel_frames, mels_for_window
 from parity.ladder.subject import Clip
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
@@ -31,10 +32,8 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
     valid = [mel[:length] for mel, length in mels]
     for function in plan.component("encoder").functions:
         window = Pipeline(whole, runtime, decoder=pipelines[0].decoder_form, encoder_function=function.name)
-        capacity = function.inputs[0].shape[1]
-        full = np.concatenate(valid * (1 + capacity // sum(map(len, valid))))
-        for mel in [*valid, full]:
-            window.hear(mel[:capacity], min(len(mel), capacity))
+        for mel in mels_for_window(valid, mel_frames(function)):
+            window.hear(mel, len(mel))
     for mel, length in mels:
         heard = pipelines[0].hear(mel[: _longest(plan)], min(length, _longest(plan)))
         for pipeline in pipelines:
@@ -45,7 +44,7 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
 
 
 def _longest(plan: ExportPlan) -> int:
-    return max(f.inputs[0].shape[1] for f in plan.component("encoder").functions)
+    return max(map(mel_frames, plan.component("encoder").functions))
 
 
 def decoder_forms(plan: ExportPlan) -> tuple[DecoderForm, ...]:

@@ -8,16 +8,26 @@ import numpy as np
 from models.parakeet_tdt.parity import rungs
 from models.parakeet_tdt.parity.reference import Reference, ReferenceRun
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Features, Pipeline
-from parity.ladder.exhibits import SECONDS, Spectrograms, Timeline, error_over
+from parity.ladder.exhibits import SECONDS, Timeline, error_over
 from parity.ladder.judging import judge_margins, judge_results
 from parity.ladder.ladder import Ladder, Row, Status
 from parity.ladder.packages import CLIPS_EXERCISED
+from parity.ladder.recognition import (
+    compare_encoder,
+    compare_error_rates,
+    compare_mel,
+    count_forced_flips,
+    encoder_windows,
+    first_divergence,
+    largest_error,
+    mel_frames,
+)
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins
 from parity.measures.results import HostResults
 from parity.measures.totals import Totals
-from parity.measures.words import NORMALISER, Boundaries, boundary_shifts, word_error_percent
+from parity.measures.words import Boundaries, boundary_shifts
 from toolkit.component import Runtime
 from toolkit.loops.transducer import Emission
 from toolkit.transcript import Transcript, Word
@@ -79,14 +89,12 @@ class Comparison:
     def _clip(self, clip: Clip) -> None:
         features = self._pipeline.features(clip.audio)  # first, since it refuses audio too short for either side
         run = self._reference.run(clip.audio)
-        self._ladder.compare(rungs.MEL, run.mel, features["mel"])
-        self._ladder.compare(rungs.LENGTH, np.array([run.length]), np.array([features["length"]]))
+        hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
+        ours = features["mel"], features["length"]
+        compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, (run.mel, run.length), ours, hop_s)
         with self._ladder.attempt("wrappers", clip.id):
             self._encoder_wrapper(run)
             self._decoder_wrappers(run)
-        theirs, ours = (mel[: run.length].T for mel in (run.mel, features["mel"]))
-        hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
-        self._ladder.exhibit("features", "mel", Spectrograms.of(theirs, ours, SECONDS, hop_s), clip.id)
         limit = self._pipeline.max_steps(len(features["mel"]))
         self._ladder.compare(rungs.LIMIT, np.array([self._reference.max_length(len(run.mel)) - 1]), np.array([limit]))
         with self._ladder.attempt("decode", f"{clip.id}, loop"):
@@ -101,21 +109,11 @@ class Comparison:
 
     def _encoder_wrapper(self, run: ReferenceRun) -> None:
         """The reference's own mel, padded to each window or cut where it is longer; later clips run one window only."""
-        functions = sorted(self._subject.plan.component("encoder").functions, key=lambda f: f.inputs[0].shape[1])
-        if self._subject.clips.count > CLIPS_EXERCISED:
-            functions = [next((f for f in functions if f.inputs[0].shape[1] >= run.length), functions[-1])]
-        for function in functions:
-            capacity = function.inputs[0].shape[1]
-            length = min(run.length, capacity)
+        for function in encoder_windows(self._subject, run.length):
+            length = min(run.length, mel_frames(function))
             frames = run.frames if length == run.length else self._reference.encode(run.mel[:length], length)
-            padded = np.zeros((1, capacity, run.mel.shape[1]), np.float32)
-            padded[0, :length] = run.mel[:length]
             encoder = self._subject.eager.load("encoder", function.name)
-            outputs = encoder.predict({"mel": padded, "length": np.array([length], np.int32)})
-            ours, name = outputs["encoder"][0, : len(frames)], function.name
-            self._ladder.compare(rungs.ENCODER, frames, ours, function=name)
-            valid = np.array([len(frames)], np.int32)
-            self._ladder.compare(rungs.ENCODER_LENGTH, valid, outputs["encoder_length"], function=name)
+            compare_encoder(self._ladder, (rungs.ENCODER, rungs.ENCODER_LENGTH), encoder, run.mel[:length], frames)
 
     def _decoder_wrappers(self, run: ReferenceRun) -> None:
         """Each component along the reference's own path, fed with the reference's own tensors."""
@@ -179,11 +177,9 @@ class Comparison:
             ("token", "duration"), (run.token_logits, run.duration_logits), ours, strict=True
         ):
             self._ladder.compare(rungs.FORCED_LOGITS, theirs, mine, head=head)
-            errors.append(float(np.abs(theirs - mine).max()))
-            for step in np.flatnonzero(theirs.argmax(1) != mine.argmax(1)):
-                where = f"{clip.id}, step {step}, {head}"
-                self._forced.add(where, theirs[step], int(mine[step].argmax()), errors[-1])
-        self._forced.decisions += 2 * len(run.tokens)
+            errors.append(largest_error(theirs, mine))
+            places = [f"{clip.id}, step {step}, {head}" for step in range(len(theirs))]
+            count_forced_flips(self._forced, theirs, mine.argmax(1), errors[-1], places)
         self._keep_margins(clip, run, *ours)
         return _Noise(*errors)
 
@@ -196,17 +192,17 @@ class Comparison:
     def _free_running(self, clip: Clip, run: ReferenceRun, emissions: list[Emission], noise: _Noise) -> None:
         """Our loop on its own; after the first divergence the paths are different utterances."""
         self._free.decisions += 2 * len(run.tokens)
-        for step, emission in enumerate(emissions[: len(run.tokens)]):
+        theirs = list(zip(run.tokens.tolist(), run.durations.tolist(), strict=True))
+        step = first_divergence(theirs, [(emission.token_id, emission.duration) for emission in emissions])
+        if step is not None:
+            emission = emissions[step]
             where = f"{clip.id}, step {step}, frame {emission.frame}"
             if emission.token_id != run.tokens[step]:
-                logits = run.token_logits[step]
-                return self._free.add(f"{where}, token", logits, emission.token_id, noise.token)
-            if emission.duration != run.durations[step]:
-                logits = run.duration_logits[step]
-                return self._free.add(f"{where}, duration", logits, emission.duration, noise.duration)
-        if len(emissions) != len(run.tokens) and run.finished:  # else both stop at a limit of steps, not at the end
+                self._free.add(f"{where}, token", run.token_logits[step], emission.token_id, noise.token)
+            else:
+                self._free.add(f"{where}, duration", run.duration_logits[step], emission.duration, noise.duration)
+        elif len(emissions) != len(run.tokens) and run.finished:  # else both stop at a limit of steps, not at the end
             self._free.add_unexplained(f"{clip.id}: {len(emissions)} steps where the reference takes {len(run.tokens)}")
-        return None
 
     def _finish_decode(self) -> None:
         for rung, flips in ((rungs.FORCED, self._forced), (rungs.FREE, self._free)):
@@ -234,11 +230,13 @@ class Comparison:
         texts = self._texts
         if not any(texts.truth):
             return self._ladder.skip(rungs.WORDS, "no clip with a transcript was decoded")
-        ours = word_error_percent(texts.truth, texts.ours)
-        theirs = word_error_percent(texts.truth, texts.reference)
-        metrics = {"wer_percent": ours, "reference_wer_percent": theirs, "wer_delta_points": ours - theirs}
-        headline = f"WER {ours:.2f} % ours, {theirs:.2f} % reference, over {len(texts.truth)} clips ({NORMALISER})"
-        return self._ladder.judge(rungs.WORDS, Totals(metrics, headline=headline))
+        rates = compare_error_rates(texts.truth, texts.reference, texts.ours)
+        metrics = {
+            "wer_percent": rates.ours,
+            "reference_wer_percent": rates.reference,
+            "wer_delta_points": rates.delta_points,
+        }
+        return self._ladder.judge(rungs.WORDS, Totals(metrics, headline=rates.headline()))
 
     def _finish_boundaries(self) -> None:
         pairs = zip(self._texts.reference_words, self._texts.our_words, strict=True)

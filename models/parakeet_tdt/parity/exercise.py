@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Pipeline
+from parity.ladder.recognition import mel_frames, mels_for_window
 from parity.ladder.subject import Clip
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
@@ -29,10 +30,8 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
     valid = [features["mel"][: features["length"]] for features in mels]
     for function in plan.component("encoder").functions:
         window = Pipeline(whole, runtime, encoder_function=function.name)
-        capacity = function.inputs[0].shape[1]
-        full = np.concatenate(valid * (1 + capacity // sum(map(len, valid))))
-        for mel in [*valid, full]:
-            window.encode(mel[:capacity], min(len(mel), capacity))
+        for mel in mels_for_window(valid, mel_frames(function)):
+            window.encode(mel, len(mel))
     for features in mels:
         frames = forms[0].encode(features["mel"], features["length"])
         for pipeline in forms:

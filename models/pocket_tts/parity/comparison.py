@@ -24,6 +24,7 @@ from models.pocket_tts.voices import Voice, clone
 from parity.ladder.exhibits import SECONDS, Audio, Spectrograms, error_over
 from parity.ladder.judging import judge_margins
 from parity.ladder.ladder import Ladder, Row, SkipStage, Status
+from parity.ladder.recognition import compare_error_rates, largest_error
 from parity.ladder.rungs import Rung
 from parity.ladder.subject import Clip, Subject
 from parity.measures.arrays import compare_arrays, rms
@@ -32,7 +33,6 @@ from parity.measures.flips import Flips
 from parity.measures.margins import Margins
 from parity.measures.sound import HOP_SAMPLES, log_mel
 from parity.measures.totals import Totals
-from parity.measures.words import NORMALISER, word_error_percent
 from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.component import Runtime
 from toolkit.errors import CheckpointError, ToolkitError
@@ -247,7 +247,7 @@ class Comparison:
         compare(rungs.COUNT, np.array([len(run.latents)]), np.array([count]))
         spoken = list(pipeline.frames(prompt, pipeline.noise(number)))
         control, parted = self._control(way, run, np.stack(latents))
-        noise = float(np.abs(logits - run.eos_logits).max())
+        noise = largest_error(run.eos_logits, logits)
         self._same_end(way, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
         free = np.stack([frame.latent for frame in spoken])
         audio = self._decoded(pipeline, free)
@@ -377,17 +377,15 @@ class Comparison:
 
     def _errors(self, way: _Way) -> Totals:
         said, of_theirs, of_ours = ([text[i] for text in way.texts] for i in range(3))
-        ours, theirs = word_error_percent(said, of_ours), word_error_percent(said, of_theirs)
+        rates = compare_error_rates(said, of_theirs, of_ours)
         metrics = {
-            "texts": len(said),
-            "wer_percent": ours,
-            "reference_wer_percent": theirs,
-            "delta_points": ours - theirs,
+            "texts": rates.count,
+            "wer_percent": rates.ours,
+            "reference_wer_percent": rates.reference,
+            "delta_points": rates.delta_points,
         }
-        steps = f"{way.steps} flow steps"
-        figures = f"WER {ours:.2f} % ours, {theirs:.2f} % reference"
-        headline = f"{steps}, as the demo recogniser understands it: {figures}, over {len(said)} texts ({NORMALISER})"
-        return Totals(metrics, headline=headline)
+        judge = f"{way.steps} flow steps, as the demo recogniser understands it"
+        return Totals(metrics, headline=f"{judge}: {rates.headline('texts')}")
 
 
 def _rel(reference: np.ndarray, ours: np.ndarray) -> float:

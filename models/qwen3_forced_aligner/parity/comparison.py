@@ -9,9 +9,10 @@ from models.qwen3_forced_aligner import export
 from models.qwen3_forced_aligner.parity import rungs
 from models.qwen3_forced_aligner.parity.reference import Reference, ReferenceRun
 from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Marks, Pipeline
-from parity.ladder.exhibits import SECONDS, Axis, Spectrograms, Timeline, error_over
+from parity.ladder.exhibits import Axis, Timeline, error_over
 from parity.ladder.judging import judge_margins, judge_results
 from parity.ladder.ladder import Ladder, Row, Status
+from parity.ladder.recognition import compare_mel, count_forced_flips, largest_error
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins, softmax
@@ -20,6 +21,7 @@ from parity.measures.totals import Totals
 from parity.measures.words import Boundaries, boundary_shifts
 from toolkit.component import Component, Runtime
 from toolkit.errors import ToolkitError
+from toolkit.loops.fixed_windows import fitting_window, padded
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.transcript import Transcript, Word
 
@@ -98,12 +100,9 @@ class Comparison:
             self._ladder.add_row("decode", Row(clip.id, Status.SKIPPED, note=error.message))
             return
         run = self._reference.run(clip.audio, clip.text)
-        mel, length = self._pipeline.features(clip.audio)
-        self._ladder.compare(rungs.MEL, run.mel, mel)
-        self._ladder.compare(rungs.LENGTH, np.array([run.length]), np.array([length]))
-        theirs, ours = (values[:, : run.length] for values in (run.mel, mel))
+        theirs, ours = (run.mel, run.length), self._pipeline.features(clip.audio)
         hop_s = self._host.mel.hop_length / self._host.sample_rate
-        self._ladder.exhibit("features", "mel", Spectrograms.of(theirs, ours, SECONDS, hop_s), clip.id)
+        compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, theirs, ours, hop_s, frames_axis=1)
         with self._ladder.attempt("wrappers", clip.id):
             self._audio_wrappers(run)
             self._decoder_wrappers(run)
@@ -132,12 +131,10 @@ class Comparison:
         chunks = range(run.mel.shape[1] // h.chunk_mel_frames)
         frames = np.concatenate([self._wrapped["split"].convolve(run.mel, chunk) for chunk in chunks])
         compare(rungs.CONV, run.frames, frames[:n])
-        function = next((f for f in h.audio_functions if f.frames >= n), None)
-        if function:
-            padded = np.zeros((1, function.frames, run.frames.shape[1]), np.float32)
-            padded[0, :n] = run.frames
+        if function := fitting_window(h.audio_functions, n, lambda each: each.frames):
             component = self._eager.load("audio_transformer", function.function)
-            audio = component.predict({"frames": padded, "length": np.array([n], np.int32)})["audio"][0]
+            rows = padded(run.frames, function.frames)[None]
+            audio = component.predict({"frames": rows, "length": np.array([n], np.int32)})["audio"][0]
             name, behind = function.function, np.array([np.count_nonzero(audio[n:])])
             compare(rungs.TRANSFORMER, run.audio, audio[:n], function=name)
             compare(rungs.PADDING, np.zeros(1, np.int32), behind, function=name)
@@ -168,13 +165,10 @@ class Comparison:
             self._ladder.compare(rungs.CHAIN, run.logits, marks.logits)
             curves = error_over(run.logits, marks.logits, Axis("time marker"))
             self._ladder.exhibit("decode", "error of the logits over the markers", curves, clip.id)
-        theirs = run.logits.argmax(1)
-        noise = float(np.abs(run.logits - marks.logits).max())
-        form.flips.decisions += len(theirs)
+        noise = largest_error(run.logits, marks.logits)
         form.margins.add(clip.id, run.logits, marks.logits)
-        for marker in np.flatnonzero(theirs != marks.time_class):
-            where = f"{clip.id}, {words[marker // 2]} {'end' if marker % 2 else 'start'}"
-            form.flips.add(where, run.logits[marker], int(marks.time_class[marker]), noise)
+        places = [f"{clip.id}, {word} {side}" for word in words for side in ("start", "end")]
+        count_forced_flips(form.flips, run.logits, marks.time_class, noise, places)
         ours = form.pipeline.timed(words, marks)
         form.from_reference += boundary_shifts(run.words, ours).shifts_s
         form.from_truth += boundary_shifts(truth, ours).shifts_s
