@@ -291,7 +291,7 @@ def broken_off(clips, after):
 
 
 def test_a_run_that_broke_off_goes_on(run, many_tongues, tmp_path, monkeypatch):
-    options = {"decoder": "stateless", "resume": str(tmp_path / "kept.jsonl")}
+    options = {"decoder": "stateless", "resume": tmp_path / "kept.jsonl"}
     whole = run(audio=many_tongues, options={"decoder": "stateless"})
     with pytest.raises(Broken):
         run(audio=broken_off(many_tongues, 2), options=options)
@@ -309,7 +309,7 @@ def test_a_run_that_broke_off_goes_on(run, many_tongues, tmp_path, monkeypatch):
 
 
 def test_another_decoder_is_run_though_the_clip_is_kept(run, many_tongues, tmp_path):
-    options = {"resume": str(tmp_path / "kept.jsonl")}
+    options = {"resume": tmp_path / "kept.jsonl"}
     run(audio=many_tongues, options=options | {"decoder": "stateless"})
     result = run(audio=many_tongues, options=options | {"decoder": "external"})
     assert "en: WER, external" in errors(result)
