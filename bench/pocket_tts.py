@@ -247,7 +247,7 @@ def _spoken(pipeline: Any) -> list[float]:
     from toolkit.component import Component
 
     _, first_s = _timed(lambda: next(pipeline.speak(TEXT)))
-    pipeline.use(pipeline.voice)  # forgets what was computed of it
+    pipeline.set_voice(pipeline.voice)  # forgets what was computed of it
     frames = pipeline.speak(TEXT)
     _, anew_s = _timed(lambda: next(frames))
     inner, spent = Component.predict, 0.0

@@ -55,7 +55,7 @@ class HostConstants(HostSchema):
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedAudio:
     """One piece of audio as the decoder takes it: encoder frames [1, F, D], cross keys and values [L, K, F, d]."""
 
     encoder: np.ndarray
@@ -178,7 +178,7 @@ class Pipeline(Transcriber):
         segments: list[Segment] = []
         tokens: list[Token] = []
         for done, piece in enumerate(pieces, start=1):
-            decoded = self.decode(self.hear(*self.features(audio[piece])))
+            decoded = self.decode(self.encode(*self.features(audio[piece])))
             segments.append(self.segment(decoded, piece))
             tokens += self.tokens(decoded)
             if progress:
@@ -196,24 +196,24 @@ class Pipeline(Transcriber):
         """The reference's `input_features` [T, M] of one piece, and its valid frames."""
         return self._mel(dithered(audio, self._dither) if self._dither else audio)
 
-    def hear(self, mel: np.ndarray, length: int) -> Heard:
+    def encode(self, mel: np.ndarray, length: int) -> EncodedAudio:
         """Encode mel [T, M] with `length` valid frames, and compute the decoder's keys and values of it."""
         window = self._window_for(length)
         encoder = self.runtime.load("encoder", window.function)
         outputs = encode_mel(encoder, mel, length, window, self.host.subsampling_factor)
         keys_values = self.runtime.load("cross_kv").predict({"encoder": outputs["encoder"]})
-        return Heard(outputs["encoder"], outputs["encoder_length"], **keys_values)
+        return EncodedAudio(outputs["encoder"], outputs["encoder_length"], **keys_values)
 
-    def start(self, heard: Heard) -> CachedDecoder:
+    def start(self, encoded: EncodedAudio) -> CachedDecoder:
         """A decoder for one piece of audio, with a cache of its own."""
-        return DECODERS[self.decoder_form](self.runtime, heard.inputs(), self.host.cache_tokens)
+        return DECODERS[self.decoder_form](self.runtime, encoded.inputs(), self.host.cache_tokens)
 
-    def decode(self, heard: Heard) -> Decoded:
+    def decode(self, encoded: EncodedAudio) -> Decoded:
         """The greedy loop over one piece of audio."""
-        return self.decode_with(self.start(heard))
+        return self.decode_with(self.start(encoded))
 
     def decode_with(self, decoder: Decoder) -> Decoded:
-        """The greedy loop on a decoder that has heard its audio."""
+        """The greedy loop on a decoder that holds the keys and values of its audio."""
         return greedy(
             decoder,
             self.prompt,

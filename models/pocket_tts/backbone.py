@@ -82,7 +82,7 @@ class Backbone:
                 {
                     "embeds": part[None],
                     "length": np.array([length], np.int32),
-                    **place(position, c.prefill_tokens, c),
+                    **position_inputs(position, c.prefill_tokens, c),
                     "key_in": keys,
                     "value_in": values,
                 }
@@ -140,8 +140,8 @@ class Utterance:
             raise cache_too_small(self.position + 1, c.slots)
         width = self._component.inputs["latent"].shape[1]
         given = np.zeros((1, width), np.float32) if latent is None else latent[None].astype(np.float32)
-        inputs = {"latent": given, "is_start": np.array([latent is None], np.float32), **place(self.position, 1, c)}
-        outputs = self._predict(inputs)
+        is_start = np.array([latent is None], np.float32)
+        outputs = self._predict({"latent": given, "is_start": is_start, **position_inputs(self.position, 1, c)})
         self.position += 1
         return outputs["hidden"][0], float(outputs["eos_logit"].item())
 
@@ -173,7 +173,7 @@ class StatefulUtterance(Utterance):
         return self._component.predict(inputs, self._state)
 
 
-def place(position: int, length: int, constants: BackboneConstants) -> dict[str, np.ndarray]:
+def position_inputs(position: int, length: int, constants: BackboneConstants) -> dict[str, np.ndarray]:
     """The inputs that say where `length` positions stand; angles are exact however late."""
     positions = np.arange(position, position + length)
     cos, sin = rotary_tables(positions, constants.head_dim, constants.rope_theta)

@@ -100,7 +100,7 @@ class Pipeline(Speaker):
             self._voice = open_voice(self._voice_name, self.bundle, self.runtime, self.host)
         return self._voice
 
-    def use(self, voice: Voice) -> None:
+    def set_voice(self, voice: Voice) -> None:
         """Speak in this voice from now on."""
         self._voice = voice
         self._prefixes.clear()
@@ -127,7 +127,7 @@ class Pipeline(Speaker):
             ToolkitError: nothing to say, or more than the cache holds.
         """
         prompts, slots = self.prompts(text), self.host.backbone.slots
-        needed = max(slots - self.room(prompt) + prompt.most_frames for prompt in prompts)
+        needed = max(slots - self.room(prompt) + prompt.max_frames for prompt in prompts)
         if needed > slots:
             raise cache_too_small(needed, slots)
         return prompts
@@ -171,7 +171,7 @@ class Pipeline(Speaker):
             for frame in self.frames(prompt, self.noise(number)):
                 yield decoder.decode(frame.latent)
             if frame.stop == "max_frames":
-                seconds = prompt.most_frames * self.frame_size / self.sample_rate
+                seconds = prompt.max_frames * self.frame_size / self.sample_rate
                 self.notes.append(f"'{_short(prompt.chunk)}' reached its limit of {seconds:.1f} s without an end")
             if progress:
                 progress(number + 1, len(prompts))
@@ -190,12 +190,12 @@ class Pipeline(Speaker):
 
     def drive(self, model: LatentModel, prompt: Prompt, noise: Iterator[np.ndarray]) -> Iterator[Frame]:
         """The frames of one chunk by whatever makes its latents, a recorded utterance for one."""
-        return frames(model, noise, self.rule(prompt))
+        return frames(model, noise, self.stop_rule(prompt))
 
-    def rule(self, prompt: Prompt) -> StopRule:
+    def stop_rule(self, prompt: Prompt) -> StopRule:
         """When a chunk ends."""
         host = self.host
-        return StopRule(self._eos_threshold, host.min_frames_before_eos, prompt.frames_after_eos, prompt.most_frames)
+        return StopRule(self._eos_threshold, host.min_frames_before_eos, prompt.frames_after_eos, prompt.max_frames)
 
     def condition(self, prompt: Prompt) -> Cache:
         """The cache with voice and text, in this order."""

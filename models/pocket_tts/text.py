@@ -55,14 +55,14 @@ class Prompt:
         before_voice: ids in front of the voice's frames; none where the voice comes as a cache.
         text: ids behind the voice and before the first position of audio.
         frames_after_eos: frames to make after the one that ends the speech.
-        most_frames: frames after which it ends in any case.
+        max_frames: frames after which it ends in any case.
         chunk: the text as it was split off, before the template prepared it.
     """
 
     before_voice: tuple[int, ...]
     text: tuple[int, ...]
     frames_after_eos: int
-    most_frames: int
+    max_frames: int
     chunk: str
 
 
@@ -191,7 +191,7 @@ class Prompter:
             before_voice=tuple(ids[: max(start, 0)]),
             text=tuple(ids[start + 1 : -1]),
             frames_after_eos=rules.frames_after_eos_short_text if short else rules.frames_after_eos,
-            most_frames=math.ceil((text_tokens / _TOKENS_A_SECOND + _SPARE_S) * rules.frame_rate),
+            max_frames=math.ceil((text_tokens / _TOKENS_A_SECOND + _SPARE_S) * rules.frame_rate),
             chunk=chunk,
         )
 

@@ -27,7 +27,7 @@ ENCODER_COMPONENTS: dict[EncoderForm, tuple[str, ...]] = {
     "monolithic": ("audio_encoder",),
 }
 # Nobody says more words than this; a longer text belongs to other audio. The class would place it all the same.
-MOST_WORDS_PER_S = 12.5
+MAX_WORDS_PER_S = 12.5
 CONVOLUTIONS = 3  # of stride 2
 
 
@@ -94,7 +94,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Marks:
+class MarkerOutputs:
     """What the head says of P markers: time_class [P] int32, probability [P], logits [P, classes]."""
 
     time_class: np.ndarray
@@ -163,7 +163,8 @@ class Pipeline(Aligner):
         name = language_from_name(language, self.host.languages) if language else None
         words = self.words(text, name, duration_s)
         self.check_room(len(audio), words)
-        return Transcript(text.strip(), duration_s, self.timed(words, self.marks(audio, words, progress)), (), name)
+        outputs = self.marker_outputs(audio, words, progress)
+        return Transcript(text.strip(), duration_s, self.words_with_times(words, outputs), (), name)
 
     def check_room(self, samples: int, words: Sequence[str]) -> None:
         """Refuse, before any work, what the bundle has no room for.
@@ -190,13 +191,15 @@ class Pipeline(Aligner):
         if not words:
             reason = "the text holds nothing but punctuation" if text.strip() else "the text is empty"
             raise ToolkitError(reason, "Give the words that are said in the audio.")
-        if len(words) > max(1.0, MOST_WORDS_PER_S * duration_s):
+        if len(words) > max(1.0, MAX_WORDS_PER_S * duration_s):
             raise ToolkitError(
                 f"{len(words)} words do not fit {duration_s:.1f} s of audio", "Give the text of this audio only."
             )
         return words
 
-    def marks(self, audio: np.ndarray, words: Sequence[str], progress: Progress | None = None) -> Marks:
+    def marker_outputs(
+        self, audio: np.ndarray, words: Sequence[str], progress: Progress | None = None
+    ) -> MarkerOutputs:
         """The whole chain: the head's answer at every marker of the words, two of each.
 
         Args:
@@ -256,21 +259,22 @@ class Pipeline(Aligner):
         hidden: np.ndarray = outputs["hidden"][0]
         return hidden
 
-    def classify(self, hidden: np.ndarray) -> Marks:
+    def classify(self, hidden: np.ndarray) -> MarkerOutputs:
         """The head on marked rows [P, D] of the decoder's output."""
         head = self._runtime.load("head")
-        found = []
+        names = ("time_class", "probability", "logits")
+        parts = []
         for rows, valid in padded_parts(hidden, self.host.head_positions):
             outputs = head.predict({"hidden": rows[None]})
-            found.append(Marks(*(outputs[n][0, :valid] for n in ("time_class", "probability", "logits"))))
-        return Marks(*(np.concatenate([getattr(m, n) for m in found]) for n in ("time_class", "probability", "logits")))
+            parts.append([outputs[name][0, :valid] for name in names])
+        return MarkerOutputs(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
-    def timed(self, words: Sequence[str], marks: Marks) -> tuple[Word, ...]:
+    def words_with_times(self, words: Sequence[str], outputs: MarkerOutputs) -> tuple[Word, ...]:
         """Words with times in seconds: classes to milliseconds, those that run backwards mended; confidence is the
         mean probability of a word's markers."""
-        times = [t / 1000 for t in monotonic((marks.time_class * np.float32(self.host.bin_ms)).tolist())]
+        times = [t / 1000 for t in monotonic((outputs.time_class * np.float32(self.host.bin_ms)).tolist())]
         step = self.host.prompt.markers_per_word
-        confidence = marks.probability.reshape(-1, step).mean(axis=1)
+        confidence = outputs.probability.reshape(-1, step).mean(axis=1)
         return tuple(
             Word(word, times[k * step], times[k * step + 1], float(confidence[k])) for k, word in enumerate(words)
         )

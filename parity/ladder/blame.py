@@ -27,7 +27,7 @@ COMPRESSED, DEVICE, LOOP, TASK = "compressed package", "device", "host loop", "t
 STEPS = (FEATURES, WRAPPERS, FP32, FP16, COMPRESSED, DEVICE, LOOP, TASK)
 RUNS = (WRAPPERS, FP32, FP16, COMPRESSED, DEVICE)  # the steps that have a run of their own
 PACKAGES = (FP32, FP16, COMPRESSED)
-_ROWS_NAMED = 2
+_MAX_NAMED_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,9 @@ def _step(name: str, run: LadderResult | str, done: Mapping[str, LadderResult]) 
         rows += _newly_failed(name, done)
     broken = [row for row in rows if row.status is Status.FAILED]
     if broken:
-        more = f"; and {len(broken) - _ROWS_NAMED} more" if len(broken) > _ROWS_NAMED else ""
-        return BlameStep(name, Status.FAILED, "; ".join(f"{r.output}: {r.note}" for r in broken[:_ROWS_NAMED]) + more)
+        more = f"; and {len(broken) - _MAX_NAMED_ROWS} more" if len(broken) > _MAX_NAMED_ROWS else ""
+        notes = "; ".join(f"{row.output}: {row.note}" for row in broken[:_MAX_NAMED_ROWS])
+        return BlameStep(name, Status.FAILED, notes + more)
     if all(row.status is Status.SKIPPED for row in rows):
         return BlameStep(name, Status.SKIPPED, "; ".join(dict.fromkeys(row.note for row in rows)))
     return BlameStep(name, Status.PASSED)

@@ -100,20 +100,20 @@ class Capture:
         return f"{self.path.name}: {info.runtime}{units} on {info.system}, {info.machine}, {info.date}"
 
 
-def save_capture(path: Path, subject: Subject, calls: Sequence[Call], most_bytes: int = BYTES_KEPT) -> CaptureInfo:
+def save_capture(path: Path, subject: Subject, calls: Sequence[Call], max_bytes: int = BYTES_KEPT) -> CaptureInfo:
     """Run recorded calls on the runtime under test and write what went in and came out, whole or not at all.
 
     Args:
         path: to write.
         subject: bundle and runtime under test.
         calls: as `record_calls` made them; their own outputs are not used.
-        most_bytes: of all tensors. The first call of each function is always kept, then the second of each, and so on.
+        max_bytes: of all tensors. The first call of each function is always kept, then the second of each, and so on.
 
     Raises:
         OutputError: the file cannot be written.
     """
     names = set(subject.precision) if subject.runtime.name != "eager" else {c.name for c in subject.plan.components}
-    chosen = bounded([call for call in calls if call.component in names], most_bytes)
+    chosen = bounded([call for call in calls if call.component in names], max_bytes)
     kept, faults = _run(chosen, subject.runtime)
     info = _info(subject, kept, faults)
     tensors = {
@@ -127,7 +127,7 @@ def save_capture(path: Path, subject: Subject, calls: Sequence[Call], most_bytes
     return info
 
 
-def bounded(calls: Sequence[Call], most_bytes: int) -> list[Call]:
+def bounded(calls: Sequence[Call], max_bytes: int) -> list[Call]:
     """As many calls as fit, one of each function first, then another of each; in their own order."""
     rounds: list[tuple[int, int]] = []
     seen: dict[tuple[str, str], int] = {}
@@ -138,7 +138,7 @@ def bounded(calls: Sequence[Call], most_bytes: int) -> list[Call]:
     kept, used = [], 0
     for turn, index in sorted(rounds):
         size = _call_bytes(calls[index])
-        if turn == 0 or used + size <= most_bytes:
+        if turn == 0 or used + size <= max_bytes:
             kept.append(index)
             used += size
     return [calls[index] for index in sorted(kept)]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 480  # of one series: a point a pixel or so
 IMAGE_FRAMES, IMAGE_BINS = 400, 128
-AUDIO_MOST_S = 12.0
-WORDS_MOST = 200
+MAX_AUDIO_S = 12.0
+MAX_WORDS = 200
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class Timeline:
         return cls(tuple(reference), tuple(ours), tuple(Word(w.text, w.start_s, w.end_s, 1.0) for w in truth))
 
     def reduced(self) -> "Timeline":
-        """The first `WORDS_MOST` words."""
-        left_out = max(0, len(self.reference) - WORDS_MOST)
-        lanes = [words[:WORDS_MOST] for words in (self.reference, self.ours, self.truth)]
+        """The first `MAX_WORDS` words."""
+        left_out = max(0, len(self.reference) - MAX_WORDS)
+        lanes = [words[:MAX_WORDS] for words in (self.reference, self.ours, self.truth)]
         return Timeline(lanes[0], lanes[1], lanes[2], self.left_out + left_out)
 
 
@@ -165,7 +165,7 @@ class Audio:
         return cls((Recording("reference", reference, rate), Recording("ours", ours, rate)))
 
     def reduced(self) -> "Audio":
-        """The first `AUDIO_MOST_S` of each."""
+        """The first `MAX_AUDIO_S` of each."""
         return Audio(tuple(_cut(recording) for recording in self.recordings))
 
 
@@ -242,7 +242,7 @@ def _block_sizes(size: int, by: int) -> np.ndarray:
 
 
 def _cut(recording: Recording) -> Recording:
-    most = int(AUDIO_MOST_S * recording.rate)
+    most = int(MAX_AUDIO_S * recording.rate)
     if len(recording.samples) <= most:
         return recording
     return replace(recording, samples=recording.samples[:most], cut_from_s=len(recording.samples) / recording.rate)

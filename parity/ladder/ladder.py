@@ -184,7 +184,7 @@ class Ladder:
         self._faults: dict[tuple[str, str], str] = {}
         self._rows: dict[str, list[Row]] = {name: [] for name in QUESTIONS}
         self._compared: dict[str, set[str]] = {name: set() for name in QUESTIONS}
-        self._most_exhibits = exhibits
+        self._max_exhibits = exhibits
         self._exhibits: dict[tuple[str, str], list[KeptExhibit]] = {}
         self.facts: list[TitledTable] = []
 
@@ -237,7 +237,7 @@ class Ladder:
 
     def wants(self, stage: str, title: str) -> bool:
         """Whether one more exhibit of this title would be kept; to be asked before work is done for it alone."""
-        return len(self._exhibits.get((stage, title), ())) < self._most_exhibits
+        return len(self._exhibits.get((stage, title), ())) < self._max_exhibits
 
     def exhibit(self, stage: str, title: str, exhibit: Exhibit, clip: str = "") -> None:
         """Show something under a stage; the first few of each title are kept, none where no report wants them."""

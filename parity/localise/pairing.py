@@ -44,7 +44,7 @@ _KINDS = {
 _LAYOUT = {"transpose", "reshape", "expand_dims", "squeeze"}
 # Below this share of numbered names that fit, the package was made from other Python: its numbers say nothing.
 _NUMBERS_TRUSTED = 0.8
-_MOST_PERMUTED_RANK = 5
+_MAX_PERMUTED_RANK = 5
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def in_shape(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     if value.size != np.prod(shape, dtype=np.int64):
         return
     squeezed, wanted = value.squeeze(), [d for d in shape if d != 1]
-    if list(squeezed.shape) != wanted and squeezed.ndim <= _MOST_PERMUTED_RANK:
+    if list(squeezed.shape) != wanted and squeezed.ndim <= _MAX_PERMUTED_RANK:
         for axes in permutations(range(squeezed.ndim)):
             if [squeezed.shape[a] for a in axes] == wanted:
                 yield squeezed.transpose(axes).reshape(shape)

@@ -3,14 +3,15 @@
 from dataclasses import replace
 
 from models.qwen3_forced_aligner import pipeline as aligner
-from models.qwen3_forced_aligner.pipeline import Marks
+from models.qwen3_forced_aligner.pipeline import MarkerOutputs
 from models.qwen3_forced_aligner.pipeline import Pipeline as Aligner
 from tests.planted.features import ALIGNER, COHERE, PARAKEET
 from tests.planted.planting import Fault, patched, with_host
 from toolkit.loops import seq2seq, timestamps
 from toolkit.text.detokenise import Detokeniser
 
-text, timed = Detokeniser.text, Aligner.timed
+text = Detokeniser.text
+words_with_times = Aligner.words_with_times
 
 
 def without_blanks(self, ids):
@@ -21,23 +22,23 @@ def without_the_last(self, ids):
     return text(self, ids[:-1])
 
 
-def ends_are_starts(self, words, marks):
-    return tuple(replace(w, start_s=w.end_s, end_s=w.start_s) for w in timed(self, words, marks))
+def ends_are_starts(self, words, outputs):
+    return tuple(replace(w, start_s=w.end_s, end_s=w.start_s) for w in words_with_times(self, words, outputs))
 
 
-def a_class_late(self, words, marks):
-    return timed(self, words, Marks(marks.time_class + 1, marks.probability, marks.logits))
+def a_class_late(self, words, outputs):
+    return words_with_times(self, words, MarkerOutputs(outputs.time_class + 1, outputs.probability, outputs.logits))
 
 
-def early(self, words, marks):
+def early(self, words, outputs):
     return tuple(
         replace(w, start_s=max(w.start_s - 0.039, 0.0), end_s=max(w.end_s - 0.039, 0.0))
-        for w in timed(self, words, marks)
+        for w in words_with_times(self, words, outputs)
     )
 
 
-def of_no_confidence(self, words, marks):
-    return tuple(replace(w, confidence=0.0) for w in timed(self, words, marks))
+def of_no_confidence(self, words, outputs):
+    return tuple(replace(w, confidence=0.0) for w in words_with_times(self, words, outputs))
 
 
 def with_confidence(of):
@@ -130,14 +131,14 @@ FAULTS = (
         ALIGNER,
         "task",
         "words and times of the reference's own classes",
-        patched(Aligner, "timed", early),
+        patched(Aligner, "words_with_times", early),
     ),
     Fault(
         "words one class late, in a corpus without times",
         ALIGNER,
         "task",
         "words and times of the reference's own classes",
-        patched(Aligner, "timed", a_class_late),
+        patched(Aligner, "words_with_times", a_class_late),
         timed=False,
     ),
     Fault(
@@ -152,9 +153,15 @@ FAULTS = (
         ALIGNER,
         "task",
         "confidence of the reference's own classes",
-        patched(Aligner, "timed", of_no_confidence),
+        patched(Aligner, "words_with_times", of_no_confidence),
     ),
     Fault("bins of 40 ms taken as 80", ALIGNER, "task", "boundaries", with_host(lambda host: {"bin_ms": 80.0})),
-    Fault("starts and ends swapped", ALIGNER, "task", "boundaries", patched(Aligner, "timed", ends_are_starts)),
-    Fault("words one class late", ALIGNER, "task", "boundaries", patched(Aligner, "timed", a_class_late)),
+    Fault(
+        "starts and ends swapped",
+        ALIGNER,
+        "task",
+        "boundaries",
+        patched(Aligner, "words_with_times", ends_are_starts),
+    ),
+    Fault("words one class late", ALIGNER, "task", "boundaries", patched(Aligner, "words_with_times", a_class_late)),
 )

@@ -9,7 +9,7 @@ from models.cohere_transcribe.parity import rungs
 from models.cohere_transcribe.parity.exercise import decoder_forms
 from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun
-from models.cohere_transcribe.pipeline import Heard, Pipeline
+from models.cohere_transcribe.pipeline import EncodedAudio, Pipeline
 from parity.ladder.exhibits import Axis, error_over
 from parity.ladder.judging import judge_margins, judge_results
 from parity.ladder.ladder import Ladder, Row, SkipStage, Status
@@ -49,8 +49,12 @@ class _Form:
     end: Margins = field(default_factory=Margins)
 
 
-class _Played:
-    """A decoder that says what the reference said, whatever it is given."""
+class ReplayedDecoder:
+    """A decoder that returns the reference's logits row by row, whatever token it is given.
+
+    Args:
+        logits: [U, V] of the reference, in the form that the bundle's head returns.
+    """
 
     def __init__(self, logits: np.ndarray) -> None:
         self._logits, self._next = logits, 0
@@ -96,8 +100,10 @@ class Comparison:
         only = str(subject.options.get("language", "all"))
         self._only = only if only == "all" else self._first.language_code(only)
         self._kept = KeptTexts(subject.options.get("resume"), subject.bundle.manifest)
-        self._resumed, self._faulty = 0, False
-        self._results, self._dither_due = HostResults(), True
+        self._resumed = 0
+        self._faulty = False
+        self._dither_due = True
+        self._results = HostResults()
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
     def run(self) -> None:
@@ -143,14 +149,15 @@ class Comparison:
 
     def _texts(self, clip: Clip, language: str) -> tuple[str, dict[str, str]]:
         """One clip through the stages features, wrappers and decode; the reference's text, and ours by form."""
-        cuts, pieces_at_most_s = self._first.cuts(clip.audio), self._first.longest_s
+        cuts = self._first.cuts(clip.audio)
+        max_piece_s = self._first.longest_s
         features = [self._first.features(clip.audio[cut]) for cut in cuts]  # refuses audio too short for either side
         run = self._reference.run(clip.audio, language)
-        own_cuts = len(cuts) > 1 and pieces_at_most_s < self._first.host.longest_s
+        own_cuts = len(cuts) > 1 and max_piece_s < self._first.host.longest_s
         if not own_cuts:
             self._ladder.compare(rungs.PIECES, np.array([len(run.pieces)]), np.array([len(cuts)]))
         if own_cuts or len(run.pieces) != len(cuts):
-            note = f"in {len(cuts)} pieces of {pieces_at_most_s:g} s at most, {len(run.pieces)} of the reference"
+            note = f"in {len(cuts)} pieces of {max_piece_s:g} s at most, {len(run.pieces)} of the reference"
             self._skip("decode", clip.id, note)
             return run.text, {name: self._text(name, form, clip) for name, form in self._forms.items()}
         for (mel, length), piece in zip(features, run.pieces, strict=True):
@@ -162,7 +169,7 @@ class Comparison:
         if self._dither_due:
             self._dithered(clip.audio, cuts[0])
         said = Transcript(run.text, 0.0, (), self._reference.tokens(run.pieces))
-        self._results.add(clip.id, said, self._retold(run, language))
+        self._results.add(clip.id, said, self._replayed(run, language))
         ours: dict[str, str] = {}
         for name, form in self._forms.items():
             texts = []
@@ -180,9 +187,10 @@ class Comparison:
         mel, length = Pipeline(bundle, self._subject.runtime, decoder=form).features(audio[first])
         self._ladder.compare(rungs.DITHERED, self._reference.dithered_mel(audio), mel[:length])
 
-    def _retold(self, run: ReferenceRun, language: str) -> Transcript:
+    def _replayed(self, run: ReferenceRun, language: str) -> Transcript:
         """The host's loop and text on the reference's own logits."""
-        decoded = [self._first.decode_with(_Played(self._shown(piece.logits))) for piece in run.pieces]
+        decoders = [ReplayedDecoder(self._as_head_output(piece.logits)) for piece in run.pieces]
+        decoded = [self._first.decode_with(decoder) for decoder in decoders]
         texts = [self._first.segment(piece, slice(0, 0)).text for piece in decoded]
         tokens = tuple(token for piece in decoded for token in self._first.tokens(piece))
         return Transcript(join_segments(texts, language), 0.0, (), tokens)
@@ -207,24 +215,24 @@ class Comparison:
         keys_values = eager.load("cross_kv").predict({"encoder": self._padded(piece.frames[None], 1)})
         compare(rungs.CROSS_KEY, piece.cross_key, keys_values["cross_key"][:, :, :n])
         compare(rungs.CROSS_VALUE, piece.cross_value, keys_values["cross_value"][:, :, :n])
-        heard, theirs = self._heard_by_reference(piece), self._shown(piece.logits)
+        encoded, theirs = self._encoded_by_reference(piece), self._as_head_output(piece.logits)
         for form, pipeline in self._wrapped.items():
-            ours = self._forced(pipeline, heard, piece)
+            ours = self._forced(pipeline, encoded, piece)
             compare(rungs.DECODERS[form], theirs, ours)
             if form == "stateful":
                 compare(rungs.PREFILL, theirs[:1], ours[:1])
         if "stateful" in self._wrapped and self._subject.clips.count <= CLIPS_EXERCISED:
-            compare(rungs.STEPS, theirs, self._stepped(self._wrapped["stateful"], heard, piece))
+            compare(rungs.STEPS, theirs, self._stepped(self._wrapped["stateful"], encoded, piece))
 
     def _decode(
         self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
     ) -> str:
         """The whole chain on its own: along the reference's tokens, then free; returns the text of the free run."""
-        heard = form.pipeline.hear(*features)
+        encoded = form.pipeline.encode(*features)
         prompt = np.array(form.pipeline.prompt)
         self._ladder.compare(rungs.PROMPT, piece.prompt, prompt)
-        logits = self._forced(form.pipeline, heard, piece)
-        theirs = self._shown(piece.logits)
+        logits = self._forced(form.pipeline, encoded, piece)
+        theirs = self._as_head_output(piece.logits)
         self._ladder.compare(rungs.FORCED_LOGITS, theirs, logits, form=name)
         curves = error_over(theirs, logits, Axis("token"))
         self._ladder.exhibit("decode", f"error of the logits over the tokens, {name}", curves, where)
@@ -233,7 +241,7 @@ class Comparison:
         count_forced_flips(form.forced, theirs, logits.argmax(1), noise, places)
         form.tokens.add(where, theirs, logits)
         form.end.add_against(where, theirs, logits, form.pipeline.host.eos_id)
-        decoded = form.pipeline.decode(heard)
+        decoded = form.pipeline.decode(encoded)
         form.free.decisions += len(piece.tokens)
         ours = [choice.token_id for choice in decoded.choices]
         parted = first_divergence(piece.tokens.tolist(), ours)
@@ -243,31 +251,34 @@ class Comparison:
             form.free.add_unexplained(f"{where}: {len(ours)} tokens where the reference has {len(piece.tokens)}")
         return form.pipeline.segment(decoded, slice(0, 0)).text
 
-    def _forced(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
+    def _forced(self, pipeline: Pipeline, encoded: EncodedAudio, piece: ReferencePiece) -> np.ndarray:
         """Logits [U, V] along the reference's tokens."""
-        decoder = pipeline.start(heard)
+        decoder = pipeline.start(encoded)
         rows = [decoder.prefill(piece.prompt.astype(np.int32))]
         rows += [decoder.step(int(token)) for token in piece.tokens[:-1]]
         return np.stack(rows)
 
-    def _stepped(self, pipeline: Pipeline, heard: Heard, piece: ReferencePiece) -> np.ndarray:
-        """The same, the prompt token by token too: from an empty state, which no float16 passes through."""
-        decoder = StatefulDecoder(pipeline.runtime, heard.inputs(), pipeline.host.cache_tokens)
+    def _stepped(self, pipeline: Pipeline, encoded: EncodedAudio, piece: ReferencePiece) -> np.ndarray:
+        """Logits [U, V] along the reference's tokens, the prompt token by token too, from an empty state.
+
+        No value of the prompt passes through float16 on its way into the state.
+        """
+        decoder = StatefulDecoder(pipeline.runtime, encoded.inputs(), pipeline.host.cache_tokens)
         decoder.begin()
         rows = [decoder.step(int(token)) for token in (*piece.prompt, *piece.tokens[:-1])]
         return np.stack(rows[len(piece.prompt) - 1 :])
 
-    def _heard_by_reference(self, piece: ReferencePiece) -> Heard:
+    def _encoded_by_reference(self, piece: ReferencePiece) -> EncodedAudio:
         length = np.array([len(piece.frames)], np.int32)
         cross = (self._padded(piece.cross_key, 2), self._padded(piece.cross_value, 2))
-        return Heard(self._padded(piece.frames[None], 1), length, *cross)
+        return EncodedAudio(self._padded(piece.frames[None], 1), length, *cross)
 
     def _padded(self, values: np.ndarray, axis: int) -> np.ndarray:
         """Zeros behind, up to the decoder's length of the audio."""
         return padded(values, max(w.encoder_frames for w in self._first.host.encoder_windows), axis)
 
-    def _shown(self, logits: np.ndarray) -> np.ndarray:
-        """The reference's logits as the bundle's head gives them."""
+    def _as_head_output(self, logits: np.ndarray) -> np.ndarray:
+        """The reference's raw logits in the form that the bundle's head returns: raw, or their log-softmax."""
         if self._first.host.head == "raw":
             return logits
         shifted: np.ndarray = logits - logits.max(axis=-1, keepdims=True)

@@ -33,11 +33,11 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
     for function in plan.component("encoder").functions:
         window = Pipeline(whole, runtime, decoder=pipelines[0].decoder_form, encoder_function=function.name)
         for mel in mels_for_window(valid, mel_frames(function)):
-            window.hear(mel, len(mel))
+            window.encode(mel, len(mel))
     for mel, length in mels:
-        heard = pipelines[0].hear(mel[: _longest(plan)], min(length, _longest(plan)))
+        encoded = pipelines[0].encode(mel[: _longest(plan)], min(length, _longest(plan)))
         for pipeline in pipelines:
-            decoder = pipeline.start(heard)
+            decoder = pipeline.start(encoded)
             logits = decoder.prefill(np.array(pipeline.prompt, np.int32))
             for _ in range(min(STEPS_EXERCISED, decoder.room)):
                 logits = decoder.step(int(logits.argmax()))

@@ -15,9 +15,9 @@ from models.pocket_tts.parity.control import run_under_noise
 from models.pocket_tts.parity.intelligibility import Listener
 from models.pocket_tts.parity.long_voice import LongVoice
 from models.pocket_tts.parity.noise import compare_noise
-from models.pocket_tts.parity.reference import NEVER, Reference, ReferenceRun
+from models.pocket_tts.parity.reference import UNREACHABLE_LOGIT, Reference, ReferenceRun
 from models.pocket_tts.parity.replayed import Replayed
-from models.pocket_tts.parity.several_chunks import Retold, SeveralChunks
+from models.pocket_tts.parity.several_chunks import ReferenceDrivenPipeline, SeveralChunks
 from models.pocket_tts.pipeline import Pipeline, Speech
 from models.pocket_tts.text import Prompt
 from models.pocket_tts.voices import Voice, clone
@@ -42,7 +42,7 @@ _Kind = TypeVar("_Kind", bound=Pipeline)
 
 
 @dataclass
-class _Way:
+class FlowStepsRun:
     """One number of flow steps: the port on the runtime under test, the port on the eager wrappers, what they said."""
 
     steps: int
@@ -72,10 +72,10 @@ class Comparison:
         if sha256_of_weights(codec) != subject.bundle.manifest.host["codec_sha256"]:
             raise CheckpointError(f"the codec in {codec} has changed since the bundle was made", "Convert it again.")
         self._reference = Reference(subject.checkpoint.folder, codec)
-        self._ways = [way for steps in self._asked() if (way := self._way(steps))]
-        if not self._ways:
+        self._runs = [flow_run for steps in self._asked() if (flow_run := self._flow_steps_run(steps))]
+        if not self._runs:
             raise ToolkitError("the bundle does none of these flow steps", "Give --flow-steps what it holds.")
-        self._host = self._ways[0].pipeline.host
+        self._host = self._runs[0].pipeline.host
         self._stateful = bool(subject.plan.component("backbone").function("step").states)
         self._listener: Listener | None = None
         self._long_run: tuple[Prompt, Voice] | None = None
@@ -87,28 +87,28 @@ class Comparison:
             self._listener = Listener(self._subject, self._host.sample_rate)
         except SkipStage as skip:
             self._ladder.skip(rungs.INTELLIGIBILITY, str(skip))
-        first = self._ways[0]
+        first = self._runs[0]
         long_voice = LongVoice(self._ladder, self._reference, first.pipeline, first.wrapped)
         other = self._pipeline(self._subject.runtime, first.steps, later=1)
         compare_noise(self._ladder, self._reference, (first.pipeline, other))
         for clip in self._subject.clips:
-            long_voice.hear(clip.audio)
+            long_voice.add_recording(clip.audio)
             self._clone(clip)
             if not clip.text.strip():
                 self._skip("decode", clip.id, "the corpus has no text of it")
                 continue
             voice = self._voice(clip)
-            for way in self._ways:
-                way.pipeline.use(voice)
-                way.wrapped.use(voice)
-                self._clip(clip, way, voice)
+            for flow_run in self._runs:
+                flow_run.pipeline.set_voice(voice)
+                flow_run.wrapped.set_voice(voice)
+                self._clip(clip, flow_run, voice)
         if self._long_run:
             with self._ladder.attempt("decode", "to the cache's end"):
                 self._to_the_end(first, *self._long_run)
             self._several_chunks(first).compare(self._long_run[1], float(np.mean(first.errors)))
             long_voice.compare(self._long_run[0].chunk)
-        for way in self._ways:
-            self._finish(way)
+        for flow_run in self._runs:
+            self._finish(flow_run)
 
     def _asked(self) -> list[int]:
         text = str(self._subject.options.get("flow_steps", "1"))
@@ -117,14 +117,14 @@ class Comparison:
         drifting = self._subject.bundle.manifest.host["flow_type"] == "drifting"
         return [1] if drifting else sorted({int(part) for part in text.split(",")})
 
-    def _way(self, steps: int) -> _Way | None:
+    def _flow_steps_run(self, steps: int) -> FlowStepsRun | None:
         subject = self._subject
         try:
             pipeline = self._pipeline(subject.runtime, steps)
         except ToolkitError as error:
             self._skip("decode", f"{steps} flow steps", str(error))
             return None
-        return _Way(steps, pipeline, self._pipeline(subject.eager, steps))
+        return FlowStepsRun(steps, pipeline, self._pipeline(subject.eager, steps))
 
     def _pipeline(self, runtime: Runtime, steps: int, later: int = 0) -> Pipeline:
         """A pipeline; `later` is added to the seed asked for."""
@@ -138,16 +138,16 @@ class Comparison:
         voice, seed = str(subject.options.get("voice", "")), int(subject.options.get("seed", 0)) + later
         return kind(bundle, runtime, voice=voice, seed=seed, flow_steps=steps)
 
-    def _several_chunks(self, way: _Way) -> SeveralChunks:
+    def _several_chunks(self, flow_run: FlowStepsRun) -> SeveralChunks:
         runtimes = (self._subject.runtime, self._subject.eager)
-        retold, wrapped = (self._pipeline_of(Retold, runtime, way.steps) for runtime in runtimes)
-        own = self._pipeline(self._subject.runtime, way.steps)
-        return SeveralChunks(self._ladder, self._reference, own, retold, wrapped, self._texts)
+        driven, wrapped = (self._pipeline_of(ReferenceDrivenPipeline, runtime, flow_run.steps) for runtime in runtimes)
+        own = self._pipeline(self._subject.runtime, flow_run.steps)
+        return SeveralChunks(self._ladder, self._reference, own, driven, wrapped, self._texts)
 
     def _voice(self, clip: Clip) -> Voice:
         """The voice asked for, or the clip's own where the bundle has none; cloned by the reference for both sides."""
         if self._host.voices or self._subject.options.get("voice"):
-            return self._ways[0].pipeline.voice
+            return self._runs[0].pipeline.voice
         return Voice(latents=self._reference.encode(clip.audio))
 
     def _skip(self, stage: str, what: str, why: str) -> None:
@@ -170,27 +170,27 @@ class Comparison:
                 cloned = clone(clip.audio, self._subject.bundle, self._subject.runtime, host).latents
                 compare(rungs.CLONED, latents, np.asarray(cloned))
 
-    def _clip(self, clip: Clip, way: _Way, voice: Voice) -> None:
-        split, chunks = way.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
+    def _clip(self, clip: Clip, flow_run: FlowStepsRun, voice: Voice) -> None:
+        split, chunks = flow_run.pipeline.split(clip.text), self._reference.processor.split_text(clip.text)
         same = np.array([theirs == ours for theirs, ours in zip_longest(chunks, split)])
         self._ladder.compare(rungs.CHUNKS, np.ones_like(same), same)
         try:
-            for prompt in way.pipeline.prompts(clip.text):  # of which the cache may be too small for the frames
-                allowed = self._reference.most_frames(prompt.chunk, voice)
-                self._ladder.compare(rungs.BUDGET, np.array([allowed]), np.array([prompt.most_frames]))
-            prompts = way.pipeline.chunks(clip.text)
+            for prompt in flow_run.pipeline.prompts(clip.text):  # of which the cache may be too small for the frames
+                allowed = self._reference.max_frames(prompt.chunk, voice)
+                self._ladder.compare(rungs.BUDGET, np.array([allowed]), np.array([prompt.max_frames]))
+            prompts = flow_run.pipeline.chunks(clip.text)
         except ToolkitError as error:
             self._skip("decode", clip.id, error.message)
             return
-        self._texts += [clip.text] * (way is self._ways[0])
+        self._texts += [clip.text] * (flow_run is self._runs[0])
         for number, prompt in enumerate(prompts):
             self._features(prompt, voice)
-            run = self._reference.run(prompt.chunk, voice, way.pipeline.noise(number), flow_steps=way.steps)
+            run = self._reference.run(prompt.chunk, voice, flow_run.pipeline.noise(number), flow_steps=flow_run.steps)
             self._long_run = self._long_run or (prompt, voice)
             with self._ladder.attempt("wrappers", clip.id):
-                self._wrappers(way, prompt, run)
+                self._wrappers(flow_run, prompt, run)
             with self._ladder.attempt("decode", clip.id):
-                self._decode(way, clip.id, number, prompt, run)
+                self._decode(flow_run, clip.id, number, prompt, run)
 
     def _features(self, prompt: Prompt, voice: Voice) -> None:
         compare, inputs = self._ladder.compare, self._reference.inputs(prompt.chunk, voice)
@@ -199,9 +199,9 @@ class Comparison:
         compare(rungs.IDS, inputs["input_ids"][0].numpy(), ids)
         compare(rungs.FRAMES_AFTER, inputs["frames_after_eos"].numpy(), np.array([prompt.frames_after_eos]))
 
-    def _wrappers(self, way: _Way, prompt: Prompt, run: ReferenceRun) -> None:
+    def _wrappers(self, flow_run: FlowStepsRun, prompt: Prompt, run: ReferenceRun) -> None:
         """Each component on the reference's own tensors."""
-        compare, wrapped, step = self._ladder.compare, way.wrapped, self._step
+        compare, wrapped, step = self._ladder.compare, flow_run.wrapped, self._step
         cache = wrapped.condition(prompt)
         compare(rungs.KEYS, run.keys, cache.keys)
         compare(rungs.VALUES, run.values, cache.values)
@@ -209,35 +209,35 @@ class Comparison:
         compare(step(rungs.HIDDEN), run.hidden, hidden)
         compare(step(rungs.EOS_LOGIT), run.eos_logits, logits)
         latents = [wrapped.flow.sample(h, z) for h, z in zip(run.hidden, run.noise, strict=True)]
-        compare(rungs.LATENT, run.latents, np.stack(latents), steps=way.steps)
+        compare(rungs.LATENT, run.latents, np.stack(latents), steps=flow_run.steps)
         if "step" in self._host.flow_functions:
-            self._velocities(way, run)
+            self._velocities(flow_run, run)
         compare(rungs.AUDIO, run.audio, self._decoded(wrapped, run.latents))
 
     def _step(self, rung: Rung) -> Rung:
         """The rung of a backbone's step, or the one in its place where it has states."""
         return rungs.STATEFUL[rung.output] if self._stateful else rung
 
-    def _velocities(self, way: _Way, run: ReferenceRun) -> None:
+    def _velocities(self, flow_run: FlowStepsRun, run: ReferenceRun) -> None:
         component = self._subject.eager.load("flow", "step")
-        for latents, start, end, velocities in self._reference.velocities(run, way.steps):
+        for latents, start, end, velocities in self._reference.velocities(run, flow_run.steps):
             times = {"s": np.full((1, 1), start, np.float32), "t": np.full((1, 1), end, np.float32)}
             pairs = zip(run.hidden, latents, strict=True)
             ours = [component.predict({"hidden": h[None], "latent": x[None], **times})["velocity"] for h, x in pairs]
             self._ladder.compare(rungs.VELOCITY, velocities, np.concatenate(ours))
 
-    def _decode(self, way: _Way, where: str, number: int, prompt: Prompt, run: ReferenceRun) -> None:
+    def _decode(self, flow_run: FlowStepsRun, where: str, number: int, prompt: Prompt, run: ReferenceRun) -> None:
         """The whole chain on its own: along the reference's latents, then free."""
-        compare, pipeline, steps = self._ladder.compare, way.pipeline, way.steps
+        compare, pipeline, steps = self._ladder.compare, flow_run.pipeline, flow_run.steps
         cache = pipeline.condition(prompt)
         compare(rungs.CACHE_KEYS, run.keys, cache.keys)
         compare(rungs.CACHE_VALUES, run.values, cache.values)
         hidden, logits = self._forced(pipeline, cache, run)
         compare(rungs.FORCED_HIDDEN, run.hidden, hidden, steps=steps)
         compare(rungs.FORCED_EOS, run.eos_logits, logits, steps=steps)
-        rule = pipeline.rule(prompt)
+        rule = pipeline.stop_rule(prompt)
         decided = slice(rule.min_frames_before_eos, None)  # before it, no logit ends the speech
-        way.end_margins.add_threshold(where, run.eos_logits[decided], logits[decided], rule.eos_threshold)
+        flow_run.end_margins.add_threshold(where, run.eos_logits[decided], logits[decided], rule.eos_threshold)
         latents = [pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
         compare(rungs.FORCED_LATENTS, run.latents, np.stack(latents), steps=steps)
         pcm = self._decoded(pipeline, run.latents)
@@ -246,44 +246,51 @@ class Comparison:
         count = sum(1 for _ in islice(replayed, len(run.latents) + 1))
         compare(rungs.COUNT, np.array([len(run.latents)]), np.array([count]))
         spoken = list(pipeline.frames(prompt, pipeline.noise(number)))
-        control, parted = self._control(way, run, np.stack(latents))
+        control, parted = self._control(flow_run, run, np.stack(latents))
         noise = largest_error(run.eos_logits, logits)
-        self._same_end(way, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
+        self._same_end(flow_run, f"{where}, chunk {number}", prompt, run, spoken, parted, noise)
         free = np.stack([frame.latent for frame in spoken])
         audio = self._decoded(pipeline, free)
-        self._drift(way, run, control, (free, audio), max(min(parted, len(spoken)), 1), _rel(run.audio, pcm))
-        self._understood(way, prompt, run, audio)
-        self._show(way, f"{where}, chunk {number}", run, np.stack(latents), (free, audio))
+        self._drift(flow_run, run, control, (free, audio), max(min(parted, len(spoken)), 1), _rel(run.audio, pcm))
+        self._understood(flow_run, prompt, run, audio)
+        self._show(flow_run, f"{where}, chunk {number}", run, np.stack(latents), (free, audio))
 
     def _same_end(
-        self, way: _Way, where: str, prompt: Prompt, run: ReferenceRun, spoken: list[Frame], parted: int, noise: float
+        self,
+        flow_run: FlowStepsRun,
+        where: str,
+        prompt: Prompt,
+        run: ReferenceRun,
+        spoken: list[Frame],
+        parted: int,
+        noise: float,
     ) -> None:
         """Count the end of speech where it differs, up to where the paths have parted."""
-        rule = way.pipeline.rule(prompt)
-        way.ends.decisions += len(run.latents)
+        rule = flow_run.pipeline.stop_rule(prompt)
+        flow_run.ends.decisions += len(run.latents)
         for index, (theirs, frame) in enumerate(zip(run.eos_logits[:parted], spoken, strict=False)):
             ours, ends = frame.eos_logit > rule.eos_threshold, theirs > rule.eos_threshold
             if index >= rule.min_frames_before_eos and ours != ends:
                 candidates = np.array([rule.eos_threshold, theirs], np.float32)  # speech goes on, speech ends
-                way.ends.add(f"{where}, frame {index}", candidates, int(ours), noise)
+                flow_run.ends.add(f"{where}, frame {index}", candidates, int(ours), noise)
                 return
         if len(spoken) != len(run.latents):
             note = f"{where}: {len(spoken)} frames where the reference has {len(run.latents)}"
             if parted < len(run.latents):
-                way.ends.flips += 1
-                way.ends.notes.append(f"{note}, whose own path parts at frame {parted} under noise of this size")
+                flow_run.ends.flips += 1
+                flow_run.ends.notes.append(f"{note}, whose own path parts at frame {parted} under noise of this size")
             else:
-                way.ends.add_unexplained(note)
+                flow_run.ends.add_unexplained(note)
 
-    def _control(self, way: _Way, run: ReferenceRun, forced: np.ndarray) -> tuple[ReferenceRun, int]:
+    def _control(self, flow_run: FlowStepsRun, run: ReferenceRun, forced: np.ndarray) -> tuple[ReferenceRun, int]:
         """The reference under noise of the size of the teacher-forced error, and the frames before it parts."""
-        way.errors.append(rms(forced - run.latents))
-        voice = way.pipeline.voice
-        return run_under_noise(self._reference, run, voice, flow_steps=way.steps, error=way.errors[-1])
+        flow_run.errors.append(rms(forced - run.latents))
+        voice = flow_run.pipeline.voice
+        return run_under_noise(self._reference, run, voice, flow_steps=flow_run.steps, error=flow_run.errors[-1])
 
     def _drift(
         self,
-        way: _Way,
+        flow_run: FlowStepsRun,
         run: ReferenceRun,
         control: ReferenceRun,
         free: tuple[np.ndarray, np.ndarray],
@@ -294,55 +301,68 @@ class Comparison:
         latents, audio = free
         samples, of = count * self._host.frame_samples, len(run.latents)
         ours = audio[:samples]
-        way.latents.add(run.latents[:count], control.latents[:count], latents[:count], of)
+        flow_run.latents.add(run.latents[:count], control.latents[:count], latents[:count], of)
         theirs, moved, framed = (side[:samples].reshape(count, -1) for side in (run.audio, control.audio, ours))
-        way.audio.add(theirs, moved, framed, of, noise)
+        flow_run.audio.add(theirs, moved, framed, of, noise)
         spectra = [log_mel(side[:samples], self._host.sample_rate) for side in (run.audio, ours)]
-        way.log_mel_cosines.append(compare_arrays(*spectra).cosine)
-        way.snrs_db.append(-20 * math.log10(max(_rel(run.audio[:samples], ours), 1e-9)))
+        flow_run.log_mel_cosines.append(compare_arrays(*spectra).cosine)
+        flow_run.snrs_db.append(-20 * math.log10(max(_rel(run.audio[:samples], ours), 1e-9)))
 
-    def _understood(self, way: _Way, prompt: Prompt, run: ReferenceRun, audio: np.ndarray) -> None:
+    def _understood(self, flow_run: FlowStepsRun, prompt: Prompt, run: ReferenceRun, audio: np.ndarray) -> None:
         if self._listener is not None:
             theirs, ours = (self._listener.transcribe(side) for side in (run.audio, audio))
-            way.texts.append((prompt.chunk, theirs, ours))
+            flow_run.texts.append((prompt.chunk, theirs, ours))
 
     def _show(
-        self, way: _Way, where: str, run: ReferenceRun, forced: np.ndarray, free: tuple[np.ndarray, np.ndarray]
+        self,
+        flow_run: FlowStepsRun,
+        where: str,
+        run: ReferenceRun,
+        forced: np.ndarray,
+        free: tuple[np.ndarray, np.ndarray],
     ) -> None:
         """For a report: the errors of the latents over time, and the speech of both sides, to see and to hear."""
-        show, heard, rate = self._ladder.exhibit, f"free-running speech, {way.steps} flow steps", self._host.sample_rate
-        if not self._ladder.wants("task", heard):
+        show, rate = self._ladder.exhibit, self._host.sample_rate
+        speech = f"free-running speech, {flow_run.steps} flow steps"
+        if not self._ladder.wants("task", speech):
             return
-        (spoken, ours), frame_s = free, self._host.frame_samples / rate
+        spoken, ours = free
+        frame_s = self._host.frame_samples / rate
         for name, latents in (("teacher-forced", forced), ("free-running", spoken)):
-            title = f"error of the {name} latents over time, {way.steps} flow steps"
+            title = f"error of the {name} latents over time, {flow_run.steps} flow steps"
             show("decode", title, error_over(run.latents, latents, SECONDS, frame_s), where)
         theirs, port = (log_mel(audio, rate) for audio in (run.audio, ours))
-        show("task", heard, Audio.of(run.audio, ours, rate), where)
-        show("task", f"spectra of the {heard}", Spectrograms.of(theirs, port, SECONDS, HOP_SAMPLES / rate), where)
+        show("task", speech, Audio.of(run.audio, ours, rate), where)
+        show("task", f"spectra of the {speech}", Spectrograms.of(theirs, port, SECONDS, HOP_SAMPLES / rate), where)
 
-    def _to_the_end(self, way: _Way, prompt: Prompt, voice: Voice) -> None:
+    def _to_the_end(self, flow_run: FlowStepsRun, prompt: Prompt, voice: Voice) -> None:
         """A text that never ends, until the cache is full: late positions, far beyond the codec's window."""
-        for pipeline in (way.pipeline, way.wrapped):
-            pipeline.use(voice)
-        cache = way.pipeline.condition(prompt)
+        for pipeline in (flow_run.pipeline, flow_run.wrapped):
+            pipeline.set_voice(voice)
+        cache = flow_run.pipeline.condition(prompt)
         room = self._host.backbone.slots - cache.length
-        noise = list(islice(way.pipeline.noise(0), room))
+        noise = list(islice(flow_run.pipeline.noise(0), room))
         run = self._reference.run(
-            prompt.chunk, voice, iter(noise), flow_steps=way.steps, eos_threshold=NEVER, most_frames=room
+            prompt.chunk,
+            voice,
+            iter(noise),
+            flow_steps=flow_run.steps,
+            eos_threshold=UNREACHABLE_LOGIT,
+            max_frames=room,
         )
         compare = self._ladder.compare
-        hidden, logits = self._forced(way.wrapped, Cache(run.keys, run.values), run)
+        hidden, logits = self._forced(flow_run.wrapped, Cache(run.keys, run.values), run)
         compare(self._step(rungs.LONG_HIDDEN), run.hidden, hidden, room=room)
-        compare(rungs.LONG_AUDIO, run.audio, self._decoded(way.wrapped, run.latents), room=room)
-        hidden, logits = self._forced(way.pipeline, cache, run)
+        compare(rungs.LONG_AUDIO, run.audio, self._decoded(flow_run.wrapped, run.latents), room=room)
+        hidden, logits = self._forced(flow_run.pipeline, cache, run)
         compare(rungs.LONG_FORCED_HIDDEN, run.hidden, hidden, room=room)
         compare(rungs.LONG_FORCED_EOS, run.eos_logits, logits, room=room)
-        compare(rungs.LONG_PCM, run.audio, self._decoded(way.pipeline, run.latents), room=room)
-        latents = [way.pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
-        control, count = self._control(way, run, np.stack(latents))
-        speech = Speech(way.pipeline.backbone.start(cache), way.pipeline.flow)
-        spoken = np.stack([frame.latent for frame in frames(speech, iter(noise), StopRule(NEVER, 0, 0, room))])
+        compare(rungs.LONG_PCM, run.audio, self._decoded(flow_run.pipeline, run.latents), room=room)
+        latents = [flow_run.pipeline.flow.sample(h, z) for h, z in zip(hidden, run.noise, strict=True)]
+        control, count = self._control(flow_run, run, np.stack(latents))
+        speech = Speech(flow_run.pipeline.backbone.start(cache), flow_run.pipeline.flow)
+        endless = StopRule(UNREACHABLE_LOGIT, 0, 0, room)
+        spoken = np.stack([frame.latent for frame in frames(speech, iter(noise), endless)])
         drift = Drift()
         drift.add(run.latents[:count], control.latents[:count], spoken[:count], room)
         self._ladder.judge(rungs.LONG_FREE, drift.totals(), room=room)
@@ -358,25 +378,25 @@ class Comparison:
         decoder = pipeline.decoder()
         return np.concatenate([decoder.decode(latent) for latent in latents])
 
-    def _finish(self, way: _Way) -> None:
-        judge, steps = self._ladder.judge, way.steps
-        if way.ends.decisions:
-            judge(rungs.FREE_LATENTS, way.latents.totals(), steps=steps)
-            judge(rungs.FREE_PCM, way.audio.totals(), steps=steps)
-            judge(rungs.END, way.ends.totals(), steps=steps)
-            judge_margins(self._ladder, rungs.END_MARGINS, way.end_margins, steps=steps)
-        if not way.log_mel_cosines:
+    def _finish(self, flow_run: FlowStepsRun) -> None:
+        judge, steps = self._ladder.judge, flow_run.steps
+        if flow_run.ends.decisions:
+            judge(rungs.FREE_LATENTS, flow_run.latents.totals(), steps=steps)
+            judge(rungs.FREE_PCM, flow_run.audio.totals(), steps=steps)
+            judge(rungs.END, flow_run.ends.totals(), steps=steps)
+            judge_margins(self._ladder, rungs.END_MARGINS, flow_run.end_margins, steps=steps)
+        if not flow_run.log_mel_cosines:
             self._ladder.skip(rungs.HEARD, "no text was said to the same end", steps=steps)
             return
-        cosine, snr_db = min(way.log_mel_cosines), min(way.snrs_db)
-        metrics = {"texts": len(way.snrs_db), "log_mel_cosine": cosine, "snr_db": snr_db}
+        cosine, snr_db = min(flow_run.log_mel_cosines), min(flow_run.snrs_db)
+        metrics = {"texts": len(flow_run.snrs_db), "log_mel_cosine": cosine, "snr_db": snr_db}
         headline = f"{steps} flow steps: log-mel cosine {cosine:.5f}, SNR {snr_db:.1f} dB at the least"
         judge(rungs.HEARD, Totals(metrics, headline=headline), steps=steps)
-        if way.texts:
-            judge(rungs.INTELLIGIBILITY, self._errors(way), steps=steps)
+        if flow_run.texts:
+            judge(rungs.INTELLIGIBILITY, self._errors(flow_run), steps=steps)
 
-    def _errors(self, way: _Way) -> Totals:
-        said, of_theirs, of_ours = ([text[i] for text in way.texts] for i in range(3))
+    def _errors(self, flow_run: FlowStepsRun) -> Totals:
+        said, of_theirs, of_ours = ([text[i] for text in flow_run.texts] for i in range(3))
         rates = compare_error_rates(said, of_theirs, of_ours)
         metrics = {
             "texts": rates.count,
@@ -384,7 +404,7 @@ class Comparison:
             "reference_wer_percent": rates.reference,
             "delta_points": rates.delta_points,
         }
-        judge = f"{way.steps} flow steps, as the demo recogniser understands it"
+        judge = f"{flow_run.steps} flow steps, as the demo recogniser understands it"
         return Totals(metrics, headline=f"{judge}: {rates.headline('texts')}")
 
 

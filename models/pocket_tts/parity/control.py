@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.pocket_tts.parity.reference import NEVER, Reference, ReferenceRun, VoicePrompt
+from models.pocket_tts.parity.reference import UNREACHABLE_LOGIT, Reference, ReferenceRun, VoicePrompt
 from parity.measures.arrays import rms
 from parity.measures.drift import frames_before_divergence
 
@@ -30,8 +30,8 @@ def run_under_noise(
             voice,
             iter(run.noise),
             flow_steps=flow_steps,
-            eos_threshold=NEVER,
-            most_frames=len(run.latents),
+            eos_threshold=UNREACHABLE_LOGIT,
+            max_frames=len(run.latents),
             nudge=error,
             nudge_seed=seed,
         )

@@ -38,15 +38,15 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
         for flow_steps in steps:
             pipeline = Pipeline(whole, runtime, flow_steps=flow_steps)
             if not pipeline.host.voices:
-                pipeline.use(cloned)
+                pipeline.set_voice(cloned)
             prompt = pipeline.prompts(clip.text)[0]
             say(pipeline, prompt, min(FRAMES_EXERCISED, max(pipeline.room(prompt), 1)))
 
 
-def say(pipeline: Pipeline, prompt: Prompt, most_frames: int) -> np.ndarray:
+def say(pipeline: Pipeline, prompt: Prompt, max_frames: int) -> np.ndarray:
     """The first frames of a chunk as audio."""
     decoder = pipeline.decoder()
-    frames = islice(pipeline.frames(prompt, pipeline.noise(0)), most_frames)
+    frames = islice(pipeline.frames(prompt, pipeline.noise(0)), max_frames)
     return np.concatenate([decoder.decode(frame.latent) for frame in frames])
 
 

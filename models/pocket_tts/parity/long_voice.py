@@ -35,12 +35,12 @@ class LongVoice:
         self._ladder, self._reference, self._pipeline, self._wrapped = ladder, reference, pipeline, wrapped
         tokens = pipeline.host.backbone.prefill_tokens
         self._frames = tokens + tokens // 4  # what is cut at a silent end still leaves more than one call
-        self._heard: list[np.ndarray] = []
+        self._recordings: list[np.ndarray] = []
 
-    def hear(self, samples: np.ndarray) -> None:
+    def add_recording(self, samples: np.ndarray) -> None:
         """Take a recording, as long as more are wanted."""
-        if sum(map(len, self._heard)) < self._frames * self._pipeline.frame_size:
-            self._heard.append(samples)
+        if sum(map(len, self._recordings)) < self._frames * self._pipeline.frame_size:
+            self._recordings.append(samples)
 
     def compare(self, chunk: str) -> None:
         """Recording to cache, and files to cache, behind which a chunk of text stands.
@@ -51,7 +51,7 @@ class LongVoice:
         ladder = self._ladder
         try:
             samples, voice = self._voice()
-            self._pipeline.use(voice)
+            self._pipeline.set_voice(voice)
             prompt = self._pipeline.prompts(chunk)[0]
             if (room := self._pipeline.room(prompt)) < 1:
                 raise SkipStage(f"a cache of {self._pipeline.host.backbone.slots} slots is {1 - room} too small for it")
@@ -85,7 +85,7 @@ class LongVoice:
             SkipStage: there is no such voice.
         """
         if self._reference.codec.encoder is not None:
-            samples = np.resize(np.concatenate(self._heard), self._frames * self._pipeline.frame_size)
+            samples = np.resize(np.concatenate(self._recordings), self._frames * self._pipeline.frame_size)
             voice = Voice(latents=self._reference.encode(samples))
             if voice.length <= (tokens := self._pipeline.host.backbone.prefill_tokens):
                 raise SkipStage(f"the clips end in silence: no more than {tokens} frames are left of them")
@@ -97,14 +97,12 @@ class LongVoice:
     def _run(self, prompt: Prompt, voice: Voice) -> ReferenceRun:
         """The reference up to its first frame."""
         pipeline = self._pipeline
-        return self._reference.run(
-            prompt.chunk, voice, pipeline.noise(0), flow_steps=pipeline.flow.steps, most_frames=1
-        )
+        return self._reference.run(prompt.chunk, voice, pipeline.noise(0), flow_steps=pipeline.flow.steps, max_frames=1)
 
     def _conditioned(
         self, pipeline: Pipeline, voice: Voice, prompt: Prompt, run: ReferenceRun, pair: tuple[Rung, Rung]
     ) -> None:
-        pipeline.use(voice)
+        pipeline.set_voice(voice)
         cache = pipeline.condition(prompt)
         self._ladder.compare(pair[0], run.keys, cache.keys)
         self._ladder.compare(pair[1], run.values, cache.values)
@@ -120,7 +118,7 @@ class LongVoice:
         sides = read.cache or pipeline.backbone.empty()
         compare(rungs.FILE_KEYS, cache["keys"], sides.keys)
         compare(rungs.FILE_VALUES, cache["values"], sides.values)
-        pipeline.use(read)
+        pipeline.set_voice(read)
         prompt = pipeline.prompts(prompt.chunk)[0]
         run = self._run(prompt, Voice(cache=Cache(**cache)))
         ours = pipeline.condition(prompt)

@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-NEVER = float("inf")  # a threshold that no logit passes
+UNREACHABLE_LOGIT = float("inf")  # a threshold that no logit passes
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Reference:
         *,
         flow_steps: int,
         eos_threshold: float | None = None,
-        most_frames: int | None = None,
+        max_frames: int | None = None,
         nudge: float = 0.0,
         nudge_seed: int = 0,
     ) -> ReferenceRun:
@@ -129,7 +129,7 @@ class Reference:
             noise: [Z] a frame, scaled.
             flow_steps: a frame.
             eos_threshold: logit that ends the text; the checkpoint's own when left out.
-            most_frames: the class's own budget when left out.
+            max_frames: the class's own budget when left out.
             nudge: deviation of noise that is added to each latent once it is sampled.
             nudge_seed: of that noise.
         """
@@ -141,7 +141,7 @@ class Reference:
                 do_sample=False,  # the noise is ours, scaled already
                 num_flow_steps=flow_steps,
                 eos_threshold=eos_threshold,
-                max_new_tokens=most_frames,
+                max_new_tokens=max_frames,
                 output_scores=True,
                 return_dict_in_generate=True,
             )
@@ -161,7 +161,7 @@ class Reference:
         )
 
     @torch.no_grad()
-    def most_frames(self, text: str, voice: VoicePrompt) -> int:
+    def max_frames(self, text: str, voice: VoicePrompt) -> int:
         """What `generate` allows one chunk of text in a voice, as it settles it; the speech is ended at once."""
         found: list[int] = []
         prepare = self.model._prepare_generation_config
@@ -174,7 +174,7 @@ class Reference:
         inputs = self.inputs(text, voice)
         inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
         with self._replaced("_prepare_generation_config", prepared):
-            self.model.generate(**inputs, do_sample=False, eos_threshold=-NEVER, min_frames_before_eos=0)
+            self.model.generate(**inputs, do_sample=False, eos_threshold=-UNREACHABLE_LOGIT, min_frames_before_eos=0)
         return found[-1]
 
     @torch.no_grad()

@@ -176,7 +176,7 @@ FILE_CACHE_KEYS, FILE_CACHE_VALUES = (
     )
     for side in ("keys", "values")
 )
-RETOLD = Rung(
+SPOKEN_WRAPPED = Rung(
     "decode",
     "speech of several chunks, on the wrappers: PCM",
     _JOINED,
@@ -184,8 +184,8 @@ RETOLD = Rung(
     _WRAPPERS,
     only="where the cache holds each chunk",
 )
-RETOLD_LAST = replace(
-    RETOLD,
+SPOKEN_WRAPPED_LAST = replace(
+    SPOKEN_WRAPPED,
     output="speech of several chunks, on the wrappers: last frames",
     gate=wrapper_gate("PSNR 108 dB, rel. L2 2.2e-5 on the demo, whose last frames are all but silent"),
 )
@@ -216,7 +216,7 @@ LONG_VOICE = (
     FILE_CACHE_KEYS,
     FILE_CACHE_VALUES,
 )
-SEVERAL_CHUNKS = (RETOLD, RETOLD_LAST, SPOKEN, SPOKEN_FREE)
+SEVERAL_CHUNKS = (SPOKEN_WRAPPED, SPOKEN_WRAPPED_LAST, SPOKEN, SPOKEN_FREE)
 
 HEARD = Rung(
     "task",
@@ -284,8 +284,8 @@ RUNGS = (
     LONG_CACHE_VALUES,
     FILE_CACHE_KEYS,
     FILE_CACHE_VALUES,
-    RETOLD,
-    RETOLD_LAST,
+    SPOKEN_WRAPPED,
+    SPOKEN_WRAPPED_LAST,
     SPOKEN,
     SPOKEN_FREE,
     HEARD,

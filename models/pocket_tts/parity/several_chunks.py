@@ -18,12 +18,12 @@ from parity.measures.drift import Drift
 from toolkit.errors import ToolkitError
 from toolkit.loops.flow import Frame
 
-WANTED = 2  # texts of clips, a chunk each
-SPLIT = 4  # chunks of a text of which only the split is compared
+SPOKEN_CHUNKS = 2  # texts of clips, a chunk each
+SPLIT_CHUNKS = 4  # chunks of a text of which only the split is compared
 ENDS = (".", "!", "?")
 
 
-class Retold(Pipeline):
+class ReferenceDrivenPipeline(Pipeline):
     """A pipeline that speaks along runs of the reference, one a chunk: no step of the backbone, and so no drift.
 
     The flow samples under the noise that `speak` hands over.
@@ -33,15 +33,23 @@ class Retold(Pipeline):
 
     def frames(self, prompt: Prompt, noise: Iterator[np.ndarray]) -> Iterator[Frame]:
         """The frames of the next run."""
-        return self.drive(_Along(next(self.runs), self), prompt, noise)
+        return self.drive(ReferenceLatents(next(self.runs), self), prompt, noise)
 
 
-class _Along(Replayed):
+class ReferenceLatents(Replayed):
+    """A run of the reference whose hidden states drive the loop, while the pipeline's own flow samples the latents.
+
+    Args:
+        run: of one chunk of text.
+        pipeline: its flow is used.
+    """
+
     def __init__(self, run: ReferenceRun, pipeline: Pipeline) -> None:
         super().__init__(run)
         self._flow = pipeline.flow
 
     def sample(self, hidden: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """The latent [Z] that the pipeline's flow makes of hidden [D] and noise [Z]."""
         return self._flow.sample(hidden, noise)
 
 
@@ -52,7 +60,7 @@ class SeveralChunks:
         ladder: to fill.
         reference: to hold against.
         pipeline: on the runtime under test; becomes this comparison's own.
-        retold: likewise, along the reference.
+        driven: likewise, along the reference.
         wrapped: likewise, on the eager wrappers.
         texts: of clips, at least one.
     """
@@ -62,13 +70,13 @@ class SeveralChunks:
         ladder: Ladder,
         reference: Reference,
         pipeline: Pipeline,
-        retold: Retold,
-        wrapped: Retold,
+        driven: ReferenceDrivenPipeline,
+        wrapped: ReferenceDrivenPipeline,
         texts: Sequence[str],
     ) -> None:
         self._ladder, self._reference = ladder, reference
-        self._pipeline, self._retold, self._wrapped = pipeline, retold, wrapped
-        self._texts = texts[:WANTED]
+        self._pipeline, self._driven, self._wrapped = pipeline, driven, wrapped
+        self._texts = texts[:SPOKEN_CHUNKS]
 
     def compare(self, voice: Voice, error: float) -> None:
         """Split, then say, in a voice.
@@ -89,17 +97,17 @@ class SeveralChunks:
             for i, p in enumerate(prompts)
         ]
         with self._ladder.attempt("decode", "speech of several chunks, on the wrappers"):
-            spoken, expected = self._along(self._wrapped, rungs.RETOLD, text, runs)
+            spoken, expected = self._speak_along(self._wrapped, rungs.SPOKEN_WRAPPED, text, runs)
             self._last_frames(spoken, expected, runs)
         with self._ladder.attempt("decode", "speech of several chunks"):
-            spoken, expected = self._along(self._retold, rungs.SPOKEN, text, runs)
+            spoken, expected = self._speak_along(self._driven, rungs.SPOKEN, text, runs)
             if len(spoken) == len(expected):
                 self._free(text, voice, runs, error, compare_arrays(expected, spoken).rel_l2)
 
     def _split(self) -> None:
         """A text of several chunks by the everyday limit of tokens."""
         text = sentences(self._texts)
-        while len(ours := self._pipeline.split(text)) < SPLIT:
+        while len(ours := self._pipeline.split(text)) < SPLIT_CHUNKS:
             text = f"{text} {text}"
         theirs = self._reference.processor.split_text(text)
         same = np.array([*(one == other for one, other in zip(theirs, ours, strict=False)), len(theirs) == len(ours)])
@@ -116,17 +124,17 @@ class SeveralChunks:
         text, host = sentences([self._texts[0], self._texts[-1]]), self._pipeline.host
         for tokens in range(1, host.chunk_tokens + 1):
             self._pipeline.host = host.model_copy(update={"chunk_tokens": tokens})
-            if len(self._pipeline.split(text)) == WANTED:
+            if len(self._pipeline.split(text)) == SPOKEN_CHUNKS:
                 break
         else:
-            text = " ".join(self._pipeline.split(text)[:WANTED])
-        for pipeline in (self._pipeline, self._retold, self._wrapped):
+            text = " ".join(self._pipeline.split(text)[:SPOKEN_CHUNKS])
+        for pipeline in (self._pipeline, self._driven, self._wrapped):
             pipeline.host = self._pipeline.host
-            pipeline.use(voice)
+            pipeline.set_voice(voice)
         return text, self._pipeline.chunks(text)
 
-    def _along(
-        self, pipeline: Retold, rung: Rung, text: str, runs: Sequence[ReferenceRun]
+    def _speak_along(
+        self, pipeline: ReferenceDrivenPipeline, rung: Rung, text: str, runs: Sequence[ReferenceRun]
     ) -> tuple[np.ndarray, np.ndarray]:
         """What is spoken, and what the reference says."""
         pipeline.runs = iter(runs)
@@ -140,7 +148,7 @@ class SeveralChunks:
             return
         ends, size = np.cumsum([len(run.audio) for run in runs]), self._pipeline.frame_size
         last = np.concatenate([np.arange(end - size, end) for end in ends])
-        self._ladder.compare(rungs.RETOLD_LAST, expected[last], spoken[last])
+        self._ladder.compare(rungs.SPOKEN_WRAPPED_LAST, expected[last], spoken[last])
 
     def _free(self, text: str, voice: Voice, runs: Sequence[ReferenceRun], error: float, noise: float) -> None:
         """Nothing replaced: each chunk up to where noise alone parts the reference from itself."""

@@ -8,7 +8,7 @@ import numpy as np
 from models.qwen3_forced_aligner import export
 from models.qwen3_forced_aligner.parity import rungs
 from models.qwen3_forced_aligner.parity.reference import Reference, ReferenceRun
-from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, Marks, Pipeline
+from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, MarkerOutputs, Pipeline
 from parity.ladder.exhibits import Axis, Timeline, error_over
 from parity.ladder.judging import judge_margins, judge_results
 from parity.ladder.ladder import Ladder, Row, Status
@@ -100,16 +100,17 @@ class Comparison:
             self._ladder.add_row("decode", Row(clip.id, Status.SKIPPED, note=error.message))
             return
         run = self._reference.run(clip.audio, clip.text)
-        theirs, ours = (run.mel, run.length), self._pipeline.features(clip.audio)
+        theirs, features = (run.mel, run.length), self._pipeline.features(clip.audio)
         hop_s = self._host.mel.hop_length / self._host.sample_rate
-        compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, theirs, ours, hop_s, frames_axis=1)
+        compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, theirs, features, hop_s, frames_axis=1)
         with self._ladder.attempt("wrappers", clip.id):
             self._audio_wrappers(run)
             self._decoder_wrappers(run)
         truth = [Word(w.text, w.start_s, w.end_s, 1.0) for w in clip.words]
         self._reference_from_truth += boundary_shifts(truth, run.words).shifts_s
-        marks = Marks(run.logits.argmax(1), softmax(run.logits).max(1), run.logits)
-        self._results.add(clip.id, _transcript(run.words), _transcript(self._pipeline.timed(words, marks)))
+        outputs = MarkerOutputs(run.logits.argmax(1), softmax(run.logits).max(1), run.logits)
+        ours = self._pipeline.words_with_times(words, outputs)
+        self._results.add(clip.id, _transcript(run.words), _transcript(ours))
         for name, form in self._forms.items():
             with self._ladder.attempt("decode", f"{clip.id}, {name} encoder"):
                 self._decode(name, form, clip, words, run, truth)
@@ -118,9 +119,10 @@ class Comparison:
         """The repair of times, which classes in order never ask for."""
         results = HostResults()
         for classes in BACKWARDS:
-            theirs = self._reference.placed(classes)
-            marks = Marks(np.array(classes, np.int32), np.ones(len(classes), np.float32), np.empty((len(classes), 0)))
-            ours = self._pipeline.timed([word.text for word in theirs], marks)
+            theirs = self._reference.words_from_classes(classes)
+            certain, no_logits = np.ones(len(classes), np.float32), np.empty((len(classes), 0))
+            outputs = MarkerOutputs(np.array(classes, np.int32), certain, no_logits)
+            ours = self._pipeline.words_with_times([word.text for word in theirs], outputs)
             results.add(" ".join(map(str, classes)), _transcript(theirs), _transcript(ours))
         return results
 
@@ -151,25 +153,25 @@ class Comparison:
         embeddings[:prompt_length] = run.embeddings
         hidden = pipeline.prefill(embeddings)
         compare(rungs.HIDDEN, run.hidden, hidden[:prompt_length])
-        marks = pipeline.classify(run.hidden[run.markers])
-        compare(rungs.LOGITS, run.logits, marks.logits)
-        compare(rungs.TIME_CLASS, run.logits.argmax(1), marks.time_class)
-        compare(rungs.PROBABILITY, softmax(run.logits).max(1), marks.probability)
+        outputs = pipeline.classify(run.hidden[run.markers])
+        compare(rungs.LOGITS, run.logits, outputs.logits)
+        compare(rungs.TIME_CLASS, run.logits.argmax(1), outputs.time_class)
+        compare(rungs.PROBABILITY, softmax(run.logits).max(1), outputs.probability)
 
     def _decode(
         self, name: str, form: _Form, clip: Clip, words: Sequence[str], run: ReferenceRun, truth: Sequence[Word]
     ) -> None:
         """The whole chain on its own, from audio to classes and times."""
-        marks = form.pipeline.marks(clip.audio, words)
+        outputs = form.pipeline.marker_outputs(clip.audio, words)
         if name == self._pipeline.encoder_form:
-            self._ladder.compare(rungs.CHAIN, run.logits, marks.logits)
-            curves = error_over(run.logits, marks.logits, Axis("time marker"))
+            self._ladder.compare(rungs.CHAIN, run.logits, outputs.logits)
+            curves = error_over(run.logits, outputs.logits, Axis("time marker"))
             self._ladder.exhibit("decode", "error of the logits over the markers", curves, clip.id)
-        noise = largest_error(run.logits, marks.logits)
-        form.margins.add(clip.id, run.logits, marks.logits)
+        noise = largest_error(run.logits, outputs.logits)
+        form.margins.add(clip.id, run.logits, outputs.logits)
         places = [f"{clip.id}, {word} {side}" for word in words for side in ("start", "end")]
-        count_forced_flips(form.flips, run.logits, marks.time_class, noise, places)
-        ours = form.pipeline.timed(words, marks)
+        count_forced_flips(form.flips, run.logits, outputs.time_class, noise, places)
+        ours = form.pipeline.words_with_times(words, outputs)
         form.from_reference += boundary_shifts(run.words, ours).shifts_s
         form.from_truth += boundary_shifts(truth, ours).shifts_s
         lanes = Timeline.of(run.words, ours, truth)

@@ -97,7 +97,7 @@ class Reference:
             words=self._words(logits, ids, words[0], confidence.tolist()),
         )
 
-    def placed(self, classes: Sequence[int]) -> tuple[Word, ...]:
+    def words_from_classes(self, classes: Sequence[int]) -> tuple[Word, ...]:
         """What the processor makes of time classes, two a word; the words are `0`, `1`, ... and certain."""
         logits = torch.nn.functional.one_hot(torch.tensor([classes])).float()
         ids = torch.full((1, len(classes)), self.config.timestamp_token_id)

@@ -10,7 +10,7 @@ from parity.ladder.tables import Cell, TitledTable, number
 from parity.measures.words import paired_words
 from parity.report.html.markup import Markup, element
 from parity.report.html.media import data_uri, finite_range, png_of_spectrogram, wav
-from parity.report.html.plots import LINE_S, MOST_LINES, lines_of_timeline, svg_of_curves, svg_of_timeline
+from parity.report.html.plots import LINE_S, MAX_LINES, lines_of_timeline, svg_of_curves, svg_of_timeline
 from parity.report.html.tables import html_of_table
 from toolkit.transcript import Word
 
@@ -92,7 +92,7 @@ def _timeline(timeline: Timeline, title: str) -> list[Markup]:
         return [_remark("no words on either side")]
     keys = (("same", "at the same time"), ("moved", "moved"), ("alone", "on one side only"))
     legend = [element("li", element("span", class_=f"key word {name}"), text) for name, text in keys]
-    drawn_s = MOST_LINES * LINE_S if lines_of_timeline(timeline) == MOST_LINES else math.inf
+    drawn_s = MAX_LINES * LINE_S if lines_of_timeline(timeline) == MAX_LINES else math.inf
     left = [f"drawn up to {drawn_s:g} s"] if drawn_s < math.inf else []
     left += [f"{timeline.left_out} words left out"] if timeline.left_out else []
     details = element("details", element("summary", "Times in numbers"), html_of_table(_times(timeline, title)))

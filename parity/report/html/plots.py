@@ -15,9 +15,9 @@ from toolkit.transcript import Word
 
 _WIDTH, _HEIGHT = 640, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 42
-_MOST_DECADES = 12
+_MAX_DECADES = 12
 _TICK_NAMES, _TICK_NAME_CHARACTERS = 6, 16
-LINE_S, MOST_LINES = 5.0, 12  # a timeline is broken into lines, as text is
+LINE_S, MAX_LINES = 5.0, 12  # a timeline is broken into lines, as text is
 _LANE_HEIGHT, _LANE_GAP, _LANE_LABEL, _LINE_GAP = 22, 3, 70, 26
 _CHARACTER_WIDTH = 6.8
 _SAME_S = 1e-6  # left to rounding
@@ -82,8 +82,8 @@ def svg_of_timeline(timeline: Timeline, title: str) -> Markup:
 
 
 def lines_of_timeline(timeline: Timeline) -> int:
-    """How many lines of `LINE_S` are drawn, at most `MOST_LINES`."""
-    return min(MOST_LINES, max(1, math.ceil(_end_s(timeline) / LINE_S)))
+    """How many lines of `LINE_S` are drawn, at most `MAX_LINES`."""
+    return min(MAX_LINES, max(1, math.ceil(_end_s(timeline) / LINE_S)))
 
 
 def _end_s(timeline: Timeline) -> float:
@@ -111,7 +111,7 @@ def _value_scale(curves: Curves) -> _Scale:
     if not positive.size:
         return _Scale(-1, 0, bottom, top, log=True)
     high = math.ceil(math.log10(float(positive.max())) + 1e-9)
-    low = max(math.floor(math.log10(float(positive.min()))), high - _MOST_DECADES)
+    low = max(math.floor(math.log10(float(positive.min()))), high - _MAX_DECADES)
     return _Scale(min(low, high - 1), high, bottom, top, log=True)
 
 

@@ -70,9 +70,9 @@ def _to_the_end(row, eos_id):
     return row[: row.index(eos_id) + 1] if eos_id in row else row
 
 
-def forced_logits(pipeline, heard, tokens):
+def forced_logits(pipeline, encoded, tokens):
     """Logits [U, V] of the pipeline's decoder along given tokens."""
-    decoder = pipeline.start(heard)
+    decoder = pipeline.start(encoded)
     rows = [decoder.prefill(np.array(pipeline.prompt, np.int32))]
     return np.stack(rows + [decoder.step(token) for token in tokens[:-1]])
 

@@ -64,13 +64,13 @@ def test_bad_max_tokens_are_usage_errors(small, tokens):
 @pytest.mark.parametrize(("form", "cache"), [*((form, PROMPT + 1) for form in FORMS), ("stateful", 160)])
 def test_the_smallest_and_the_largest_cache(small, tmp_path, form, cache):
     pipeline = opened(tmp_path, planned(small, max_tokens=cache), decoder=form)
-    decoded = pipeline.decode(pipeline.hear(*pipeline.features(clip(1))))
+    decoded = pipeline.decode(pipeline.encode(*pipeline.features(clip(1))))
     assert ids(decoded) == stock(small, clip(1), tokens=cache - PROMPT + 1).tokens[0]
 
 
 def test_log_softmax_gives_logarithms_of_probabilities(small, tmp_path):
     pipelines = [opened(tmp_path, planned(small, head=head), decoder="external") for head in ("raw", "log-softmax")]
-    raw, shown = (forced_logits(p, p.hear(*p.features(clip(2))), [40, 41, 42]) for p in pipelines)
+    raw, shown = (forced_logits(p, p.encode(*p.features(clip(2))), [40, 41, 42]) for p in pipelines)
     np.testing.assert_allclose(np.exp(shown).sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(shown - shown[:, :1], raw - raw[:, :1], atol=1e-4)
     assert pipelines[0].transcribe(clip(2)).text == pipelines[1].transcribe(clip(2)).text
@@ -113,14 +113,14 @@ def test_float32_packages_say_what_the_class_says(exact, checkpoints, form):
     transcript = pipeline.transcribe(clip(3.3))
     assert transcript.text == expected.text
     assert transcript.segments[0].stop == "cache_full"
-    assert ids(pipeline.decode(pipeline.hear(*pipeline.features(clip(3.3))))) == expected.tokens[0]
+    assert ids(pipeline.decode(pipeline.encode(*pipeline.features(clip(3.3))))) == expected.tokens[0]
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_float16_packages_are_near_the_class(converted, small, form):
     expected = stock(small, clip(3.3), tokens=30)
     pipeline = Pipeline(converted, PortableRuntime(converted.locate), decoder=form)
-    ours = forced_logits(pipeline, pipeline.hear(*pipeline.features(clip(3.3))), expected.tokens[0])
+    ours = forced_logits(pipeline, pipeline.encode(*pipeline.features(clip(3.3))), expected.tokens[0])
     (logits,) = expected.logits
     assert np.linalg.norm(ours - logits) < 0.03 * np.linalg.norm(logits)
     best = np.sort(logits, axis=1)

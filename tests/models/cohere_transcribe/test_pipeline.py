@@ -44,14 +44,14 @@ def pipelines(checkpoints, tmp_path_factory):
     return made
 
 
-def heard(pipeline, audio):
-    return pipeline.hear(*pipeline.features(audio))
+def encoded(pipeline, audio):
+    return pipeline.encode(*pipeline.features(audio))
 
 
 def assert_equal_to_the_class(pipeline, expected, audio):
     """One piece: logits along the class's tokens, then the tokens themselves."""
     (tokens,), (logits,) = expected.tokens, expected.logits
-    piece = heard(pipeline, audio)
+    piece = encoded(pipeline, audio)
     ours = forced_logits(pipeline, piece, tokens)
     np.testing.assert_allclose(ours, logits, rtol=0, atol=CLOSE[pipeline.decoder_form])
     assert ids(pipeline.decode(piece)) == tokens
@@ -84,7 +84,7 @@ def test_real_clips(pipelines, small, name):
 def test_no_end_fills_the_cache_past_108_tokens(tmp_path, form):
     checkpoint, audio = save_with_end(tmp_path / "checkpoint", NEVER), clip(2)
     pipeline = opened(tmp_path / "bundle", planned(checkpoint, max_tokens=LONG_CACHE), decoder=form)
-    decoded = pipeline.decode(heard(pipeline, audio))
+    decoded = pipeline.decode(encoded(pipeline, audio))
     assert decoded.stop == "cache_full"
     assert len(decoded.choices) == LONG_CACHE - PROMPT + 1
     assert ids(decoded) == stock(checkpoint, audio, tokens=LONG_CACHE).tokens[0][: LONG_CACHE - PROMPT + 1]
@@ -132,7 +132,7 @@ def test_end_bias_ends_there_too(ending, small, tmp_path, form):
     expected = stock(small, clip(3.3), sequence_bias={(eos,): bias})
     assert len(expected.tokens[0]) == step + 1
     pipeline = opened(tmp_path / "bundle", planned(small), decoder=form, eos_bias=bias)
-    assert ids(pipeline.decode(heard(pipeline, clip(3.3)))) == expected.tokens[0]
+    assert ids(pipeline.decode(encoded(pipeline, clip(3.3)))) == expected.tokens[0]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_penalties_equal_those_of_generate(pipelines, small, tmp_path, form, set
     expected = stock(small, audio, **theirs).tokens[0]
     assert expected != stock(small, audio).tokens[0]
     pipeline = opened(tmp_path / "bundle", planned(small), decoder=form, **settings)
-    assert ids(pipeline.decode(heard(pipeline, audio))) == expected
+    assert ids(pipeline.decode(encoded(pipeline, audio))) == expected
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -158,14 +158,14 @@ def test_most_tokens(small, tmp_path, form):
     transcript, expected = pipeline.transcribe(clip(2)), stock(small, clip(2), tokens=7)
     assert transcript.segments[0].stop == "max_tokens"
     assert transcript.text == expected.text
-    assert ids(pipeline.decode(heard(pipeline, clip(2)))) == expected.tokens[0]
+    assert ids(pipeline.decode(encoded(pipeline, clip(2)))) == expected.tokens[0]
 
 
 @pytest.mark.parametrize("seconds", [4.0, 4.01, 7.99, 8.0])
 def test_audio_around_the_windows(pipelines, small, seconds):
     expected = stock(small, clip(seconds), tokens=20)
     pipeline = pipelines["small", "external"]
-    piece = heard(pipeline, clip(seconds))
+    piece = encoded(pipeline, clip(seconds))
     assert ids(pipeline.decode(piece))[:20] == expected.tokens[0]
     assert piece.encoder_length.item() == -(-expected.lengths[0] // 8)
 
@@ -177,7 +177,7 @@ def test_lengths_around_multiples_of_the_subsampling(pipelines, small, extra):
     expected = stock(small, audio, tokens=12)
     assert expected.lengths == [200 + extra]
     for form in FORMS:
-        piece = heard(pipelines["small", form], audio)
+        piece = encoded(pipelines["small", form], audio)
         assert piece.encoder_length.item() == (25 if extra == 0 else 26)
         np.testing.assert_allclose(
             forced_logits(pipelines["small", form], piece, expected.tokens[0]),
@@ -194,7 +194,7 @@ def test_every_window_gives_the_same_tokens(small, tmp_path, form):
     for function in plan.component("encoder").functions:
         recording = RecordingRuntime(runtime)
         pipeline = opened(tmp_path, plan, recording, decoder=form, encoder_function=function.name)
-        found.append(ids(pipeline.decode(heard(pipeline, audio))))
+        found.append(ids(pipeline.decode(encoded(pipeline, audio))))
         assert [c.function for c in recording.calls if c.component == "encoder"] == [function.name]
     assert found[0] == found[1] == found[2] == stock(small, audio).tokens[0]
 
@@ -203,7 +203,7 @@ def test_the_smallest_window_that_holds_the_audio_is_used(small, tmp_path):
     runtime = RecordingRuntime(EagerRuntime(plan := planned(small)))
     pipeline = opened(tmp_path, plan, runtime)
     for seconds in (1, 4.0, 4.01, 8):
-        heard(pipeline, clip(seconds))
+        encoded(pipeline, clip(seconds))
     functions = [c.function for c in runtime.calls if c.component == "encoder"]
     assert functions == ["audio_4s", "audio_4s", "audio_8s", "audio_8s"]
 
@@ -212,7 +212,7 @@ def test_mel_behind_the_length_cannot_act(pipelines):
     pipeline = pipelines["small", "external"]
     mel, length = pipeline.features(clip(2.5))
     loud = np.concatenate([mel[:length], np.full((40, mel.shape[1]), 1e3, np.float32)])
-    quiet, changed = (vars(pipeline.hear(values, length)) for values in (mel, loud))
+    quiet, changed = (vars(pipeline.encode(values, length)) for values in (mel, loud))
     for name in quiet:
         np.testing.assert_array_equal(quiet[name], changed[name], err_msg=name)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.cohere_transcribe import MODEL
-from models.cohere_transcribe.pipeline import Heard, Pipeline
+from models.cohere_transcribe.pipeline import EncodedAudio, Pipeline
 from tests.models.audio import clip
 from tests.models.cohere_transcribe.host import FORMS, forced_logits
 from toolkit.export.checkpoint import plan_of_bundle
@@ -27,12 +27,12 @@ def pipeline(request, runtime, converted):
     return Pipeline(converted, runtime, decoder=request.param, max_tokens=6)
 
 
-def heard(pipeline, seconds):
-    return pipeline.hear(*pipeline.features(clip(seconds)))
+def encoded(pipeline, seconds):
+    return pipeline.encode(*pipeline.features(clip(seconds)))
 
 
 def test_two_utterances_step_by_step_are_each_what_it_is_alone(pipeline):
-    pieces = [heard(pipeline, seconds) for seconds in (1.7, 3.1)]
+    pieces = [encoded(pipeline, seconds) for seconds in (1.7, 3.1)]
     said = [[40, 41, 42, 43, 44], [60, 50, 60, 70, 60]]
     alone = [forced_logits(pipeline, piece, tokens) for piece, tokens in zip(pieces, said, strict=True)]
     decoders = [pipeline.start(piece) for piece in pieces]
@@ -45,7 +45,7 @@ def test_two_utterances_step_by_step_are_each_what_it_is_alone(pipeline):
 
 
 def test_a_decoder_begins_afresh_with_each_prompt(pipeline):
-    piece = heard(pipeline, 2)
+    piece = encoded(pipeline, 2)
     decoder, prompt = pipeline.start(piece), np.array(pipeline.prompt, np.int32)
 
     def run():
@@ -66,14 +66,14 @@ def test_a_second_transcript_is_that_of_a_fresh_pipeline(pipeline, converted):
 
 def test_steps_change_the_state_and_nothing_else_does(pipeline):
     """What was said acts: another token before changes the logits after."""
-    piece = heard(pipeline, 2)
+    piece = encoded(pipeline, 2)
     first, second = (forced_logits(pipeline, piece, tokens) for tokens in ([40, 41, 42, 43], [50, 41, 42, 43]))
     np.testing.assert_array_equal(first[0], second[0])
     assert all(np.abs(a - b).max() > 1e-2 for a, b in zip(first[1:], second[1:], strict=True))
 
 
 def test_frames_behind_the_length_cannot_act_and_the_length_does(pipeline):
-    quiet = heard(pipeline, 2)
+    quiet = encoded(pipeline, 2)
     length = quiet.encoder_length.item()
     loud = {name: getattr(quiet, name).copy() for name in ("cross_key", "cross_value")}
     for values in loud.values():
@@ -81,7 +81,7 @@ def test_frames_behind_the_length_cannot_act_and_the_length_does(pipeline):
     tokens = [40, 41, 42]
     expected = forced_logits(pipeline, quiet, tokens)
     longer = quiet.encoder_length + 1
-    changed = Heard(quiet.encoder, quiet.encoder_length, **loud)
+    changed = EncodedAudio(quiet.encoder, quiet.encoder_length, **loud)
     np.testing.assert_array_equal(forced_logits(pipeline, changed, tokens), expected)
-    seen = forced_logits(pipeline, Heard(quiet.encoder, longer, **loud), tokens)
+    seen = forced_logits(pipeline, EncodedAudio(quiet.encoder, longer, **loud), tokens)
     assert all(np.abs(seen - expected).max(axis=1) > 1e-2)

@@ -223,8 +223,8 @@ def threshold_of_another(self, prompt):
     return replace(real_rule(self, prompt), eos_threshold=-4.0)
 
 
-real_rule, real_extend, real_embed = Pipeline.rule, Backbone.extend, Backbone._embed
-real_place, real_speak = backbone.place, Pipeline.speak
+real_rule, real_extend, real_embed = Pipeline.stop_rule, Backbone.extend, Backbone._embed
+real_place, real_speak = backbone.position_inputs, Pipeline.speak
 
 
 def of_seed_0(seed, *arguments):
@@ -237,7 +237,7 @@ def of_one_chunk(seed, utterance, *arguments):
 
 def all_in_the_first_place(self, prefix, embeds):
     """Each call of the prefill at the position of the first."""
-    with patch.object(backbone, "place", lambda _, *arguments: real_place(prefix.length, *arguments)):
+    with patch.object(backbone, "position_inputs", lambda _, *arguments: real_place(prefix.length, *arguments)):
         return real_extend(self, prefix, embeds)
 
 
@@ -269,7 +269,13 @@ HOST_FAULTS = {
     "codec_window_off_by_one": (codec.Stream, "predict", shorter_window, "wrappers", "codec_decoder: audio"),
     "no_voice_bos": (Prompter, "_prompt", without_bos, "features", "ids, voice before text"),
     "eos_ignored": (pipeline, "frames", never_ending, "decode", "frames by the reference's logits"),
-    "eos_threshold_of_another": (Pipeline, "rule", threshold_of_another, "decode", "frames by the reference's logits"),
+    "eos_threshold_of_another": (
+        Pipeline,
+        "stop_rule",
+        threshold_of_another,
+        "decode",
+        "frames by the reference's logits",
+    ),
     "one_frame_more": (pipeline, "frames", one_frame_more, "decode", "frames by the reference's logits"),
     "one_frame_less": (pipeline, "frames", one_frame_less, "decode", "frames by the reference's logits"),
     "latent_mean_not_applied": (Decoder, "decode", without_mean, "wrappers", "codec_decoder: audio"),

@@ -58,7 +58,7 @@ def close(form):
     return CLOSE[form]
 
 
-def run_of(reference, pipeline, prompt, most_frames=None):
+def run_of(reference, pipeline, prompt, max_frames=None):
     """The same chunk under the same noise by the class."""
     return reference.run(
         prompt.chunk,
@@ -66,7 +66,7 @@ def run_of(reference, pipeline, prompt, most_frames=None):
         pipeline.noise(0),
         flow_steps=pipeline.flow.steps,
         eos_threshold=pipeline._eos_threshold,
-        most_frames=most_frames,
+        max_frames=max_frames,
     )
 
 
@@ -94,7 +94,7 @@ def test_speech_equals_generate_by_the_checkpoints_own_settings(pipeline_of, ref
         (prompt,) = pipeline.chunks(TEXT)
         run = run or run_of(references[name], pipeline, prompt)
         ours = assert_equal(pipeline, prompt, run, form)
-        assert (ours.stop == "max_frames") == (len(ours.latents) == prompt.most_frames)
+        assert (ours.stop == "max_frames") == (len(ours.latents) == prompt.max_frames)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -106,7 +106,7 @@ def test_speech_equals_generate(pipeline_of, references, name, flow_steps, tempe
     run = None
     for form in FORMS:
         pipeline = pipeline_of(name, form, flow_steps=flow_steps, temperature=temperature, seed=5, voice="bert")
-        prompt = replace(pipeline.chunks(TEXT)[0], most_frames=24)
+        prompt = replace(pipeline.chunks(TEXT)[0], max_frames=24)
         run = run or run_of(references[name], pipeline, prompt, 24)
         assert_equal(pipeline, prompt, run, form)
 
@@ -225,7 +225,7 @@ def test_a_budget_that_ends_a_chunk_is_noted_and_forgotten_with_the_next_text(pi
     (prompt,) = pipeline.chunks(TEXT)
     spoken = np.concatenate(list(pipeline.speak(TEXT)))
     seconds = len(spoken) / pipeline.sample_rate
-    assert len(spoken) == prompt.most_frames * pipeline.frame_size
+    assert len(spoken) == prompt.max_frames * pipeline.frame_size
     assert pipeline.notes == [f"'{prompt.chunk}' reached its limit of {seconds:.1f} s without an end"]
     pipeline._eos_threshold = -1e9
     list(pipeline.speak(TEXT))

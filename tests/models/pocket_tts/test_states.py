@@ -94,7 +94,7 @@ def test_another_voice_is_used_from_then_on(make):
     pipeline, other = make(), make(voice="bert")
     expected = spoken(other, A)
     assert not np.array_equal(spoken(pipeline, A), expected)
-    pipeline.use(other.voice)
+    pipeline.set_voice(other.voice)
     np.testing.assert_array_equal(spoken(pipeline, A), expected)
 
 
@@ -167,7 +167,7 @@ def test_chunks_of_the_prefill_are_seamless(make, plans, form):
 def test_a_cache_may_be_filled_to_its_last_slot_and_no_further(make):
     pipeline = make()
     slots = pipeline.host.backbone.slots
-    pipeline.use(Voice(latents=np.zeros((slots - 3, 8), np.float32)))
+    pipeline.set_voice(Voice(latents=np.zeros((slots - 3, 8), np.float32)))
     embeds = pipeline.backbone.embed_voice(pipeline.voice.latents)
     utterance = pipeline.backbone.start(pipeline.backbone.extend(pipeline.backbone.empty(), embeds))
     hidden = [utterance.step(None)[0], *(utterance.step(np.ones(8, np.float32))[0] for _ in range(2))]

@@ -195,7 +195,7 @@ def test_prompts(pairs, kind, name, voice, monkeypatch):
     processor = pairs(kind)[1]
     prompts, reference = assert_equal(*pairs(kind), TEXTS[name], voice=voice)
     model = model_of(processor)
-    assert [p.most_frames for p in prompts] == [budget(inputs, monkeypatch, model) for inputs in reference]
+    assert [p.max_frames for p in prompts] == [budget(inputs, monkeypatch, model) for inputs in reference]
 
 
 @pytest.mark.parametrize(("kind", "name", "max_tokens"), LENGTHS)
@@ -224,7 +224,7 @@ def test_chunks_of_nothing_to_say_are_left_out(bytes_pair):
 def test_a_sentence_that_cannot_be_cut_gets_its_budget(ours):
     (prompt,) = ours.prompts("word " * 100, voice=True)
     assert len(prompt.text) == 501
-    assert prompt.most_frames == 2113  # ceil((501 / 3 + 2) * 12.5)
+    assert prompt.max_frames == 2113  # ceil((501 / 3 + 2) * 12.5)
 
 
 def test_where_the_voice_stands(bytes_pair):
@@ -235,7 +235,7 @@ def test_where_the_voice_stands(bytes_pair):
     assert names(list(with_voice.before_voice)) == ["<audio_prompt_bos>"]
     assert names(list(with_voice.text)) == [*"▁▁▁▁▁▁▁▁▁Go▁on."]
     assert (cached.before_voice, cached.text) == ((), with_voice.text)
-    assert (with_voice.frames_after_eos, with_voice.most_frames) == (4, 88)
+    assert (with_voice.frames_after_eos, with_voice.max_frames) == (4, 88)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "unknowns", "metaspace"])

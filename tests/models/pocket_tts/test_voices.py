@@ -272,7 +272,7 @@ def test_ten_thousand_characters_are_said_in_chunks_that_fit(make):
     assert len(prompts) > 100
     slots = pipeline.host.backbone.slots
     for prompt in prompts:
-        assert 1 + pipeline.voice.length + len(prompt.text) + prompt.most_frames <= slots
+        assert 1 + pipeline.voice.length + len(prompt.text) + prompt.max_frames <= slots
     assert "".join("".join(p.chunk for p in prompts).split()).startswith("".join(text.split())[:5000])
     unbroken = refused(ToolkitError, pipeline.chunks, "word " * 2000)
     assert "--cache-slots" in unbroken

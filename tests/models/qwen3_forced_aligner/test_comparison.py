@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.qwen3_forced_aligner import MODEL, export, pipeline
-from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
+from models.qwen3_forced_aligner.pipeline import MarkerOutputs, Pipeline
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import Status
 from parity.ladder.subject import Clip
@@ -232,12 +232,12 @@ def test_another_limit_of_short_runs_out_of_order_blames_task(run, monkeypatch, 
 
 
 def test_words_a_class_late_blame_task_in_a_corpus_without_times(run, clips, monkeypatch):
-    real = Pipeline.timed
+    real = Pipeline.words_with_times
 
-    def late(self, words, marks):
-        return real(self, words, Marks(marks.time_class + 1, marks.probability, marks.logits))
+    def late(self, words, outputs):
+        return real(self, words, MarkerOutputs(outputs.time_class + 1, outputs.probability, outputs.logits))
 
-    monkeypatch.setattr(Pipeline, "timed", late)
+    monkeypatch.setattr(Pipeline, "words_with_times", late)
     result = run(audio=[replace(clip, words=()) for clip in clips])
     assert result.blame == "task"
     assert "(words and times of the reference's own classes" in result.verdict
@@ -253,8 +253,8 @@ def test_wrong_confidence_is_seen(run, monkeypatch):
     real = Pipeline.classify
 
     def doubled(self, hidden):
-        marks = real(self, hidden)
-        return Marks(marks.time_class, marks.probability**2, marks.logits)
+        outputs = real(self, hidden)
+        return MarkerOutputs(outputs.time_class, outputs.probability**2, outputs.logits)
 
     monkeypatch.setattr(Pipeline, "classify", doubled)
     assert "head: probability" in run().verdict

@@ -138,8 +138,8 @@ def test_a_template_with_other_words_around_is_repeated(tmp_path):
     assert all(plan.host["prompt"][part] for part in ("before_audio", "after_audio", "after_words"))
     pipeline, audio, text = opened(tmp_path / "bundle", plan), clip(3.3), sentence(9)
     expected = stock(checkpoint, audio, text)
-    marks = pipeline.marks(audio, pipeline.words(text, None, 3.3))
-    np.testing.assert_allclose(marks.logits, expected.logits, rtol=0, atol=1e-3)
+    outputs = pipeline.marker_outputs(audio, pipeline.words(text, None, 3.3))
+    np.testing.assert_allclose(outputs.logits, expected.logits, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("attention", ["windowed", "full"])
@@ -153,8 +153,8 @@ def test_audio_attention_is_in_the_manifest_and_followed(small, tmp_path, attent
     ours = pipeline.encode(*pipeline.features(audio))
     np.testing.assert_allclose(ours, same.audio, rtol=0, atol=2e-4)
     assert np.abs(ours - other.audio).max() > 0.05
-    marks = pipeline.marks(audio, [w.text for w in same.words])
-    np.testing.assert_allclose(marks.logits, same.logits, rtol=0, atol=1e-3)
+    outputs = pipeline.marker_outputs(audio, [w.text for w in same.words])
+    np.testing.assert_allclose(outputs.logits, same.logits, rtol=0, atol=1e-3)
 
 
 def valid(component):
@@ -187,12 +187,12 @@ def test_float16_packages_give_the_classes_of_the_class(converted, small):
     audio, text = clip(4.4), sentence(10)
     expected = stock(small, audio, text)
     pipeline = Pipeline(converted, PortableRuntime(converted.locate))
-    marks = pipeline.marks(audio, pipeline.words(text, None, 4.4))
-    assert np.linalg.norm(marks.logits - expected.logits) < 0.03 * np.linalg.norm(expected.logits)
+    outputs = pipeline.marker_outputs(audio, pipeline.words(text, None, 4.4))
+    assert np.linalg.norm(outputs.logits - expected.logits) < 0.03 * np.linalg.norm(expected.logits)
     best = np.sort(expected.logits, axis=1)
-    clear = best[:, -1] - best[:, -2] > 2 * np.abs(marks.logits - expected.logits).max()
+    clear = best[:, -1] - best[:, -2] > 2 * np.abs(outputs.logits - expected.logits).max()
     assert clear.sum() > 10
-    np.testing.assert_array_equal(marks.time_class[clear], expected.logits.argmax(1)[clear])
+    np.testing.assert_array_equal(outputs.time_class[clear], expected.logits.argmax(1)[clear])
 
 
 def test_every_input_of_a_saved_package_influences_an_output(converted):

@@ -5,6 +5,7 @@ import pytest
 
 from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
 from tests.gates import FLOAT32_SUMS
+from models.qwen3_forced_aligner.pipeline import MarkerOutputs, Pipeline
 from tests.models.qwen3_forced_aligner.host import RATE, TEXT, clip, host_bundle, opened, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS
 from toolkit.errors import AudioError, BundleError, ToolkitError
@@ -20,14 +21,14 @@ SECONDS = (0.3, 0.99, 1.0, 1.01, 2.0, 7.99, 8.0, 8.01, 30.0)
 def assert_equal_to_the_class(pipeline, checkpoint, audio, text, language=None):
     expected = stock(checkpoint, audio, text, language)
     words = pipeline.words(text, language, len(audio) / RATE)
-    marks = pipeline.marks(audio, words)
-    np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
-    np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+    outputs = pipeline.marker_outputs(audio, words)
+    np.testing.assert_allclose(outputs.logits, expected.logits, **CLOSE)
+    np.testing.assert_array_equal(outputs.time_class, expected.logits.argmax(1))
     transcript = pipeline.align(audio, text, language)
     assert [(w.text, w.start_s, w.end_s) for w in transcript.words] == expected.words
     assert (transcript.text, transcript.language, transcript.tokens) == (text.strip(), language, ())
     assert transcript.duration_s == len(audio) / RATE
-    return marks
+    return outputs
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def test_classes_and_times_equal_the_class_for_every_config(pipelines, checkpoin
     pipeline = pipelines[name]
     audio = clip(min(5.3, pipeline.longest_s - 0.02))
     text = TEXT if len(audio) > 2 * RATE else sentence(8)
-    marks = assert_equal_to_the_class(pipeline, checkpoints[name], audio, text)
-    assert len(set(marks.time_class.tolist())) > 2, "a model that says one time for all words shows nothing"
+    outputs = assert_equal_to_the_class(pipeline, checkpoints[name], audio, text)
+    assert len(set(outputs.time_class.tolist())) > 2, "a model that says one time for all words shows nothing"
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
@@ -59,9 +60,9 @@ def test_five_minutes(long_classes, tmp_path):
     runtime = RecordingRuntime(EagerRuntime(plan))
     pipeline, text = opened(tmp_path, plan, runtime), sentence(60)
     expected = stock(long_classes, clip(300), text, attn_implementation="sdpa")
-    marks = pipeline.marks(clip(300), pipeline.words(text, None, 300.0))
-    np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
-    np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+    outputs = pipeline.marker_outputs(clip(300), pipeline.words(text, None, 300.0))
+    np.testing.assert_allclose(outputs.logits, expected.logits, **CLOSE)
+    np.testing.assert_array_equal(outputs.time_class, expected.logits.argmax(1))
     functions = {(c.component, c.function) for c in runtime.calls}
     assert {("audio_transformer", "audio_304s"), ("decoder_prefill", "tokens_8192")} <= functions
 
@@ -101,9 +102,9 @@ def test_every_audio_length_gives_the_same(small, tmp_path):
     expected = stock(small, audio, text)
     for seconds in ("2", "4", "6", "8", "30"):
         pipeline = with_lengths(small, tmp_path, audio_seconds=seconds)
-        marks = pipeline.marks(audio, pipeline.words(text, None, 4.5))
-        np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
-        np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+        outputs = pipeline.marker_outputs(audio, pipeline.words(text, None, 4.5))
+        np.testing.assert_allclose(outputs.logits, expected.logits, **CLOSE)
+        np.testing.assert_array_equal(outputs.time_class, expected.logits.argmax(1))
 
 
 def test_every_sequence_length_gives_the_same(small, tmp_path):
@@ -111,9 +112,9 @@ def test_every_sequence_length_gives_the_same(small, tmp_path):
     expected = stock(small, audio, text)
     for tokens in (192, 256, 1024, 2048):
         pipeline = with_lengths(small, tmp_path, sequence_lengths=str(tokens))
-        marks = pipeline.marks(audio, pipeline.words(text, None, 4.5))
-        np.testing.assert_allclose(marks.logits, expected.logits, **CLOSE)
-        np.testing.assert_array_equal(marks.time_class, expected.logits.argmax(1))
+        outputs = pipeline.marker_outputs(audio, pipeline.words(text, None, 4.5))
+        np.testing.assert_allclose(outputs.logits, expected.logits, **CLOSE)
+        np.testing.assert_array_equal(outputs.time_class, expected.logits.argmax(1))
 
 
 def test_the_smallest_length_that_fits_is_taken(small, tmp_path):
@@ -193,8 +194,10 @@ def test_load_of_audio_that_no_prompt_holds_twice_leaves_the_refusal_to_align(sm
 
 
 def test_confidence_is_the_mean_of_both_markers(pipelines):
-    marks = Marks(np.array([3, 5, 4, 9], np.int32), np.array([0.5, 0.7, 0.2, 0.4], np.float32), np.zeros((4, 2)))
-    first, second = pipelines["small"].timed(["a", "b"], marks)
+    outputs = MarkerOutputs(
+        np.array([3, 5, 4, 9], np.int32), np.array([0.5, 0.7, 0.2, 0.4], np.float32), np.zeros((4, 2))
+    )
+    first, second = pipelines["small"].words_with_times(["a", "b"], outputs)
     assert (first.confidence, second.confidence) == pytest.approx((0.6, 0.3))
     assert (first.start_s, first.end_s, second.start_s, second.end_s) == (0.24, 0.4, 0.4, 0.72)
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from parity.ladder.exhibits import (
-    AUDIO_MOST_S,
     CURVE_POINTS,
     IMAGE_BINS,
     IMAGE_FRAMES,
-    WORDS_MOST,
+    MAX_AUDIO_S,
+    MAX_WORDS,
     Audio,
     Axis,
     Curves,
@@ -136,12 +136,12 @@ def test_nan_stays_where_it_is():
 
 
 def test_timeline_and_audio_are_cut_and_say_so():
-    words = [Word(str(k), k, k + 1, 1.0) for k in range(WORDS_MOST + 5)]
+    words = [Word(str(k), k, k + 1, 1.0) for k in range(MAX_WORDS + 5)]
     assert Timeline.of(words, words).reduced().left_out == 5
-    samples = np.zeros(int(100 * (AUDIO_MOST_S + 1)), np.float32)
+    samples = np.zeros(int(100 * (MAX_AUDIO_S + 1)), np.float32)
     reference, ours = Audio.of(samples, samples[:50], 100).reduced().recordings
-    assert len(reference.samples) == 100 * AUDIO_MOST_S
-    assert reference.cut_from_s == AUDIO_MOST_S + 1
+    assert len(reference.samples) == 100 * MAX_AUDIO_S
+    assert reference.cut_from_s == MAX_AUDIO_S + 1
     assert (len(ours.samples), ours.cut_from_s) == (50, None)
 
 
