@@ -64,7 +64,7 @@ class EncodedAudio:
     cross_value: np.ndarray
 
     def inputs(self) -> dict[str, np.ndarray]:
-        """What every decoder function is given."""
+        """The inputs that every function of the decoder takes."""
         return {"cross_key": self.cross_key, "cross_value": self.cross_value, "encoder_length": self.encoder_length}
 
 

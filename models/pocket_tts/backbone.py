@@ -24,38 +24,38 @@ class Cache:
 
     @property
     def length(self) -> int:
-        """n."""
+        """Number of positions n."""
         return int(self.keys.shape[2])
 
 
 class Backbone:
-    """Makes prefixes and utterances.
+    """Computes prefixes of voice and text, and starts utterances behind them.
 
     Args:
         runtime: runs the bundle's components.
-        constants: shapes of the cache.
+        constants: shapes of the cache and of the prefill.
     """
 
     def __init__(self, runtime: Runtime, constants: BackboneConstants) -> None:
         self._runtime, self._constants = runtime, constants
 
     def load(self) -> None:
-        """Load what speech needs."""
+        """Load the components that speech needs."""
         for component, function in (("text_embedding", "main"), ("backbone", "prefill"), ("backbone", "step")):
             self._runtime.load(component, function)
 
     def empty(self) -> Cache:
-        """Nothing said, no voice."""
+        """A cache of no positions: no voice and no text."""
         c = self._constants
         nothing = np.zeros((c.layers, c.key_heads, 0, c.head_dim), np.float32)
         return Cache(nothing, nothing)
 
     def embed_text(self, ids: tuple[int, ...]) -> np.ndarray:
-        """Vectors [n, D] of n ids."""
+        """Embeddings [n, D] of n token ids."""
         return self._embed("text_embedding", "tokens", np.array(ids, np.int32))
 
     def embed_voice(self, latents: np.ndarray) -> np.ndarray:
-        """Vectors [n, D] of n latents [n, Z] in the codec's space."""
+        """Embeddings [n, D] of n voice latents [n, Z] in the codec's space."""
         return self._embed("voice_projection", "latents", latents.astype(np.float32))
 
     def extend(self, prefix: Cache, embeds: np.ndarray) -> Cache:
@@ -104,7 +104,7 @@ class Backbone:
         return padded(prefix.keys, slots, axis=2), padded(prefix.values, slots, axis=2)
 
     def _embed(self, component: str, name: str, values: np.ndarray) -> np.ndarray:
-        """Any number of rows through a component of fixed length."""
+        """Embeddings [n, D] of n rows, by a component that takes `prefill_tokens` rows at once."""
         parts = [np.zeros((0, self._constants.width), np.float32)]
         loaded = self._runtime.load(component)
         for rows, valid in padded_parts(values, self._constants.prefill_tokens):
@@ -113,14 +113,14 @@ class Backbone:
 
 
 class Utterance:
-    """Latent by latent; one form a way of keeping the cache.
+    """One utterance of the backbone, latent by latent; each subclass is one way to keep the cache.
 
     Args:
         component: the backbone's step.
-        constants: shapes.
-        position: of the first step.
+        constants: shapes of the cache.
+        position: position of the first step in the cache.
         keys: [L, K, C, d] the prefix in all slots; becomes the utterance's own.
-        values: likewise.
+        values: [L, K, C, d] the prefix in all slots; becomes the utterance's own.
     """
 
     def __init__(
@@ -174,14 +174,23 @@ class StatefulUtterance(Utterance):
 
 
 def position_inputs(position: int, length: int, constants: BackboneConstants) -> dict[str, np.ndarray]:
-    """The inputs that say where `length` positions stand; angles are exact however late."""
+    """The position inputs of a call of the backbone: first position, and rotary angles of all positions.
+
+    Args:
+        position: the first position; its angles are exact however large it is.
+        length: number of positions in the call.
+        constants: sizes of the rotary embedding.
+
+    Returns:
+        `position` [1] int32, `cos` and `sin` [1, length, d].
+    """
     positions = np.arange(position, position + length)
     cos, sin = rotary_tables(positions, constants.head_dim, constants.rope_theta)
     return {"position": np.array([position], np.int32), "cos": cos[None], "sin": sin[None]}
 
 
 def cache_too_small(needed: int, slots: int) -> ToolkitError:
-    """The error where voice, text and frames are more than the cache holds."""
+    """The error for voice, text and frames that take more positions than the cache holds."""
     return ToolkitError(
         f"voice, text and speech need {needed} positions of the cache, it has {slots}",
         f"Convert with --cache-slots {-(-needed // 64) * 64}, or give a shorter voice or shorter sentences.",
@@ -193,11 +202,11 @@ class Flow:
 
     Args:
         runtime: runs the component `flow`.
-        functions: that it has: `step`, `steps_N`.
-        steps: N.
+        functions: the functions of the component: `step`, `steps_N`.
+        steps: number of flow steps per frame.
 
     Raises:
-        ToolkitError: the bundle can do no such number of steps.
+        ToolkitError: the bundle has no function for this number of steps.
     """
 
     def __init__(self, runtime: Runtime, functions: tuple[str, ...], steps: int) -> None:
@@ -214,7 +223,7 @@ class Flow:
         self._runtime, self._function = runtime, f"steps_{steps}" if self._fused else "step"
 
     def load(self) -> None:
-        """Load the function that is used."""
+        """Load the function that `sample` calls."""
         self._runtime.load("flow", self._function)
 
     def sample(self, hidden: np.ndarray, noise: np.ndarray) -> np.ndarray:

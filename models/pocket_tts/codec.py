@@ -9,7 +9,7 @@ from toolkit.loops.rope import rotary_tables
 
 
 class Stream:
-    """What one stream of the codec's decoder or encoder remembers; zeros at its start.
+    """The states of one stream of the codec's decoder or encoder; all zero at its start.
 
     Args:
         component: inputs `NAME_in` have their successor in outputs `NAME_out`.
@@ -25,8 +25,8 @@ class Stream:
         """The next frames; the states move on.
 
         Args:
-            inputs: all but the states and what says where the frames stand.
-            frames: that the call takes.
+            inputs: all inputs but the states, `past` and the rotary angles.
+            frames: number of frames that the call takes.
         """
         codec, start = self._codec, self._positions
         self._positions += frames * codec.positions_a_frame
@@ -59,7 +59,7 @@ class Decoder:
         return samples
 
     def decode_raw(self, latent: np.ndarray) -> np.ndarray:
-        """The next latent [Z] in the codec's own space -> its samples, as the codec makes them."""
+        """The next latent [Z] in the codec's own space -> its samples, without the fade-in."""
         audio: np.ndarray = self._stream.predict({"latents": latent[None, None]}, 1)["audio"][0]
         return audio.copy()
 

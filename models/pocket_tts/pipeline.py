@@ -41,7 +41,7 @@ class Pipeline(Speaker):
         runtime: runs its components.
         voice: name of a voice in the bundle, a recording to clone, or a .safetensors file of `audio_prompt_latents`
             [T, Z] or of `keys` and `values` [L, K, T, d]; empty is the bundle's first voice.
-        seed: of the noise.
+        seed: seed of the noise.
         temperature: variance of the noise; None is the checkpoint's.
         flow_steps: flow steps a frame; None is the checkpoint's.
         eos_threshold: logit that ends a text; None is the checkpoint's.
@@ -90,7 +90,7 @@ class Pipeline(Speaker):
 
     @property
     def frame_size(self) -> int:
-        """Samples of one frame."""
+        """Number of samples per frame."""
         return self.host.frame_samples
 
     @property
@@ -153,7 +153,7 @@ class Pipeline(Speaker):
         """Say a text of any length.
 
         Args:
-            text: to say.
+            text: the text to speak.
             progress: called with (chunks of text done, chunks in all).
 
         Yields:
@@ -189,11 +189,11 @@ class Pipeline(Speaker):
         return self.drive(Speech(self.backbone.start(self.condition(prompt)), self.flow), prompt, noise)
 
     def drive(self, model: LatentModel, prompt: Prompt, noise: Iterator[np.ndarray]) -> Iterator[Frame]:
-        """The frames of one chunk by whatever makes its latents, a recorded utterance for one."""
+        """The frames of one chunk from any source of its latents, such as a recorded utterance."""
         return frames(model, noise, self.stop_rule(prompt))
 
     def stop_rule(self, prompt: Prompt) -> StopRule:
-        """When a chunk ends."""
+        """The rule that ends the speech of a chunk."""
         host = self.host
         return StopRule(self._eos_threshold, host.min_frames_before_eos, prompt.frames_after_eos, prompt.max_frames)
 

@@ -1,4 +1,4 @@
-"""What PocketTTS is asked to say: text split into chunks, chunks laid out as token ids, and how long each may take.
+"""The text for PocketTTS: split into chunks, each chunk laid out as token ids, with a limit on its frames.
 
 Source: transformers 5.23, models/pocket_tts/processing_pocket_tts.py, and `generate` in generation_pocket_tts.py.
 """
@@ -24,7 +24,7 @@ _TOKENS_A_SECOND, _SPARE_S = 3, 2
 
 
 class TextRules(HostSchema):
-    """What the processor and the model's config say about texts.
+    """The rules for texts, from the processor and the model's config.
 
     Attributes:
         short_text_max_words: most words of a short text.
@@ -55,7 +55,7 @@ class Prompt:
         before_voice: ids in front of the voice's frames; none where the voice comes as a cache.
         text: ids behind the voice and before the first position of audio.
         frames_after_eos: frames to make after the one that ends the speech.
-        max_frames: frames after which it ends in any case.
+        max_frames: frames after which the speech ends in any case.
         chunk: the text as it was split off, before the template prepared it.
     """
 
@@ -73,7 +73,7 @@ class Prompter:
         tokenizer_json: tokenizer.json.
         template: chat_template.jinja, which holds the rules of the language (capitals, full stops, blanks).
         special_tokens: the tokenizer's `special_tokens_map`.
-        rules: what processor and config say.
+        rules: the rules of the processor and the model's config.
 
     Raises:
         BundleError: the tokenizer or the template cannot be read, or an id of the rules is not in the vocabulary.
@@ -100,7 +100,7 @@ class Prompter:
         A chunk is longer than `max_tokens` where neither a sentence nor a clause ends within; its budget grows with it.
 
         Args:
-            text: what to say.
+            text: the text to speak.
             voice: whether the voice's frames stand in the prompt; False where they come as a cache.
             max_tokens: most tokens of a chunk of several segments.
 

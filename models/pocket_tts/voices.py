@@ -23,12 +23,12 @@ SILENT = 1e-3  # a peak below -60 dB of full scale
 
 @dataclass(frozen=True)
 class Voice:
-    """What a voice brings: latents for the backbone to take in, or what it made of them.
+    """A voice: latents for the backbone, or the cache that the backbone computed from them.
 
     Attributes:
         latents: [T, Z] float32 in the codec's space; None where there is a cache.
-        cache: of T positions; None where there are latents.
-        note: why it may not sound like one; empty where nothing is known.
+        cache: keys and values of T positions; None where there are latents.
+        note: why the voice may sound poor; empty if nothing is known against it.
     """
 
     latents: np.ndarray | None = None
@@ -42,10 +42,10 @@ class Voice:
 
 
 def check_voice(name: str, host: HostConstants) -> None:
-    """Whether there is something of this name; it is not opened, no component runs.
+    """Check that a voice of this name exists, without opening it and without running a component.
 
     Args:
-        name: as `open_voice` takes it.
+        name: name or file, as for `open_voice`.
         host: the bundle's constants.
 
     Raises:
@@ -67,7 +67,7 @@ def open_voice(name: str, bundle: Bundle, runtime: Runtime, host: HostConstants)
         host: the bundle's constants.
 
     Raises:
-        ToolkitError: no such voice, or a file that is none.
+        ToolkitError: there is no such voice, or the file holds none.
         AudioError: the recording cannot be used.
     """
     check_voice(name, host)
@@ -85,8 +85,8 @@ def clone(samples: np.ndarray, bundle: Bundle, runtime: Runtime, host: HostConst
 
     Args:
         samples: float32 mono at the bundle's rate.
-        bundle: its codec's encoder is used.
-        runtime: runs it.
+        bundle: the bundle with the codec's encoder.
+        runtime: runs the codec's encoder.
         host: the bundle's constants.
 
     Raises:
@@ -102,7 +102,7 @@ def clone(samples: np.ndarray, bundle: Bundle, runtime: Runtime, host: HostConst
 
 
 def _note(samples: np.ndarray, rate: int) -> str:
-    """What makes a recording a poor voice."""
+    """The reason why a recording makes a poor voice; empty if there is none."""
     if not (np.abs(samples) >= SILENT).any():
         return "the voice's recording is silent, so that the voice is left to chance"
     if (seconds := len(samples) / rate) < LEAST_S:

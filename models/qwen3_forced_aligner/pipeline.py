@@ -55,7 +55,7 @@ class Rope(HostSchema):
 
 
 class PromptParts(HostSchema):
-    """What stands around the audio and the words."""
+    """Token ids of the prompt around the audio and the words."""
 
     before_audio: tuple[int, ...]
     after_audio: tuple[int, ...]
@@ -95,7 +95,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class MarkerOutputs:
-    """What the head says of P markers: time_class [P] int32, probability [P], logits [P, classes]."""
+    """Outputs of the head at P time markers: time_class [P] int32, probability [P], logits [P, classes]."""
 
     time_class: np.ndarray
     probability: np.ndarray
@@ -204,7 +204,7 @@ class Pipeline(Aligner):
 
         Args:
             audio: [samples], float32, at `sample_rate`.
-            words: of `words`; `check_room` lets them and the audio pass.
+            words: what `words` returned; `check_room` has accepted them with the audio.
             progress: called with (encoder calls done, calls in all).
         """
         mel, length = self.features(audio)
@@ -270,8 +270,14 @@ class Pipeline(Aligner):
         return MarkerOutputs(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
     def words_with_times(self, words: Sequence[str], outputs: MarkerOutputs) -> tuple[Word, ...]:
-        """Words with times in seconds: classes to milliseconds, those that run backwards mended; confidence is the
-        mean probability of a word's markers."""
+        """Words with times in seconds; confidence is the mean probability of a word's markers.
+
+        Times that run backwards are repaired as the processor of the class repairs them.
+
+        Args:
+            words: the words of the prompt.
+            outputs: of the head, at the markers of all words.
+        """
         times = [t / 1000 for t in monotonic((outputs.time_class * np.float32(self.host.bin_ms)).tolist())]
         step = self.host.prompt.markers_per_word
         confidence = outputs.probability.reshape(-1, step).mean(axis=1)
@@ -357,4 +363,4 @@ class Pipeline(Aligner):
 
 
 def _silent(done: int, of: int) -> None:
-    """No progress wanted."""
+    """Report no progress."""

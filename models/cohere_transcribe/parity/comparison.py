@@ -40,7 +40,7 @@ from toolkit.transcript import Transcript, join_segments
 
 @dataclass
 class _Form:
-    """What one form of the decoder did over all clips."""
+    """The pipeline of one form of the decoder, and its flips and margins over all clips."""
 
     pipeline: Pipeline
     forced: Flips = field(default_factory=Flips)
@@ -61,15 +61,15 @@ class ReplayedDecoder:
 
     @property
     def room(self) -> int:
-        """How many more rows there are."""
+        """Rows of logits that are left."""
         return len(self._logits) - self._next
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
-        """The first row."""
+        """The first row of logits [V]; the prompt is ignored."""
         return self.step(int(ids[-1]))
 
     def step(self, token: int) -> np.ndarray:
-        """The next row."""
+        """The next row of logits [V]; the token is ignored."""
         self._next += 1
         row: np.ndarray = self._logits[self._next - 1]
         return row
@@ -81,8 +81,8 @@ class Comparison:
     Args:
         subject: bundle, runtimes and clips; its options `decoder` and `language` choose the form, and the language of
             clips that do not say theirs.
-        ladder: to fill.
-        reference: of the same checkpoint.
+        ladder: the ladder to fill.
+        reference: the reference of the same checkpoint.
     """
 
     def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
@@ -196,7 +196,7 @@ class Comparison:
         return Transcript(join_segments(texts, language), 0.0, (), tokens)
 
     def _text(self, name: DecoderForm, form: _Form, clip: Clip) -> str:
-        """What the port says of a clip that the reference cuts elsewhere."""
+        """The port's text of a clip that the reference cuts at other places."""
         text = ""
         with self._ladder.attempt("decode", f"{clip.id}, {name}"):
             text = form.pipeline.transcribe(clip.audio).text

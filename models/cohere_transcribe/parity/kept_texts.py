@@ -1,4 +1,4 @@
-"""What a long comparison has decoded so far, in a file: a run that broke off goes on from there."""
+"""The texts that a long comparison has decoded so far, in a file from which an interrupted run resumes."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -25,8 +25,8 @@ class KeptTexts:
     """A JSON Lines file: the bundle it belongs to, then a line a clip. Without a path nothing is kept.
 
     Args:
-        path: of the file, which need not exist; None keeps nothing.
-        manifest: of the bundle under test.
+        path: the file, which need not exist; None stores nothing.
+        manifest: the manifest of the bundle under test.
 
     Raises:
         ToolkitError: the file is another bundle's, or no such file at all.
@@ -45,7 +45,7 @@ class KeptTexts:
             self._append({"bundle": self._bundle})
 
     def get(self, clip_id: str) -> ClipTexts | None:
-        """What is kept of a clip."""
+        """The stored texts of a clip; None if the file has none."""
         return self._clips.get(clip_id)
 
     def add(self, clip: ClipTexts) -> None:

@@ -56,7 +56,7 @@ class Reference:
 
     Args:
         folder: checkpoint in the hub's layout, safetensors.
-        cache_tokens: of the bundle under test; the reference stops there too.
+        cache_tokens: tokens that the cache of the bundle under test holds; the reference stops there too.
     """
 
     def __init__(self, folder: Path, cache_tokens: int) -> None:
@@ -74,8 +74,8 @@ class Reference:
 
         Args:
             audio: [samples] float32 at the model's rate.
-            language: code.
-            punctuation: as the processor takes it.
+            language: code of the language.
+            punctuation: the processor's own option: capitals and punctuation, or plain words.
         """
         rate = self.processor.feature_extractor.sampling_rate
         inputs = self.processor(audio, language=language, punctuation=punctuation, sampling_rate=rate)

@@ -15,7 +15,8 @@ from toolkit.spec import Gate
 
 _WRAPPERS = wrapper_gate("PSNR 138 dB, rel. L2 4.7e-7 on the demo clips")
 _STATEFUL = Gate(
-    "as above, but the prompt's keys and values pass into a float16 state: they are rounded once",
+    "the same weights in float32 by other operations, and the prompt's keys and values are rounded once, "
+    "as they pass into a float16 state",
     at_most={"rel_l2": 2e-3},
     at_least={"psnr_db": 60, "cosine": 0.9999},
     measured="PSNR 110 dB, rel. L2 3.5e-5 on the demo clips; 82 dB, 2.4e-4 on a random checkpoint",

@@ -41,7 +41,7 @@ _MARGINS = {
 
 @dataclass
 class _Texts:
-    """Transcripts of all clips."""
+    """Texts and words of all clips: of the corpus, of the reference and of the port."""
 
     truth: list[str] = field(default_factory=list)
     reference: list[str] = field(default_factory=list)
@@ -63,8 +63,8 @@ class Comparison:
 
     Args:
         subject: bundle, runtimes and clips.
-        ladder: to fill.
-        reference: of the same checkpoint.
+        ladder: the ladder to fill.
+        reference: the reference of the same checkpoint.
     """
 
     def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:
@@ -116,7 +116,7 @@ class Comparison:
             compare_encoder(self._ladder, (rungs.ENCODER, rungs.ENCODER_LENGTH), encoder, run.mel[:length], frames)
 
     def _decoder_wrappers(self, run: ReferenceRun) -> None:
-        """Each component along the reference's own path, fed with the reference's own tensors."""
+        """Compare each component of the decoder along the reference's path, fed with the reference's tensors."""
         ladder, eager = self._ladder, self._subject.eager
         ladder.compare(rungs.PREDICTION, run.predictions, _predictions(eager, run.spoken))
         token_logits, duration_logits = _logits(eager, run.frames[run.positions], run.predictions[run.fed])

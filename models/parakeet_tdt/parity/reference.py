@@ -105,7 +105,7 @@ class Reference:
         )  # fmt: skip
 
     def max_length(self, mel_frames: int) -> int:
-        """Where `generate` stops at the latest, its start token counted, for so many mel frames."""
+        """The largest number of tokens that `generate` makes of `mel_frames` mel frames, its start token included."""
         config, mel = deepcopy(self.model.generation_config), torch.empty(1, mel_frames, 1)
         # The class's own rule; `generate` warns when it is left to it, so it is asked here and told there.
         prepared = self.model._prepare_generated_length(config, True, True, "input_features", 1, mel)

@@ -43,7 +43,7 @@ _Kind = TypeVar("_Kind", bound=Pipeline)
 
 @dataclass
 class FlowStepsRun:
-    """One number of flow steps: the port on the runtime under test, the port on the eager wrappers, what they said."""
+    """One number of flow steps: the port on the runtime under test and on the wrappers, and figures of their speech."""
 
     steps: int
     pipeline: Pipeline
@@ -63,7 +63,7 @@ class Comparison:
 
     Args:
         subject: bundle, runtimes and clips; its options `voice`, `seed` and `flow_steps`.
-        ladder: to fill.
+        ladder: the ladder to fill.
     """
 
     def __init__(self, subject: Subject, ladder: Ladder) -> None:

@@ -16,9 +16,9 @@ def run_under_noise(
 
     Args:
         reference: makes the runs.
-        run: of one chunk of text.
-        voice: of the run.
-        flow_steps: of the run.
+        run: the run to repeat, of one chunk of text.
+        voice: the voice that the run speaks in.
+        flow_steps: the flow steps per frame of the run.
         error: standard deviation of the noise.
 
     Returns:

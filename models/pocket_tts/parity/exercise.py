@@ -20,8 +20,8 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
     """Run the host side on real texts and voices, so that each function of each component is called.
 
     Each clip's text is said for some frames in the bundle's first voice, or the clip's own where there is none; the
-    clip is cloned where there is an encoder; every way that the plan's flow can sample is taken. A cache too small for
-    a whole text is filled.
+    clip is cloned if there is an encoder; every function of the plan's flow samples once. A cache too small for a whole
+    text is filled.
 
     Args:
         plan: names the components and the flow's functions.
@@ -44,7 +44,7 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
 
 
 def say(pipeline: Pipeline, prompt: Prompt, max_frames: int) -> np.ndarray:
-    """The first frames of a chunk as audio."""
+    """Samples of the first `max_frames` frames of a chunk."""
     decoder = pipeline.decoder()
     frames = islice(pipeline.frames(prompt, pipeline.noise(0)), max_frames)
     return np.concatenate([decoder.decode(frame.latent) for frame in frames])

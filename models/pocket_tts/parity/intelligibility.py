@@ -1,4 +1,4 @@
-"""Whether speech is understood: by a recogniser that knows what the demo voice says."""
+"""Intelligibility of speech, measured by the demo recogniser, which knows the words of the demo voice."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -16,7 +16,7 @@ class Listener:
 
     Args:
         subject: brings the recogniser, which knows the words of the demo only.
-        sample_rate: of the speech, in Hz.
+        sample_rate: rate of the speech, in Hz.
 
     Raises:
         SkipStage: the bundle was not made from the demo checkpoint, or no recogniser is at hand.
@@ -33,8 +33,8 @@ class Listener:
     def transcribe(self, samples: np.ndarray) -> str:
         """The words in a recording [N] float32."""
         recogniser = self._recogniser
-        heard = soxr.resample(samples, self._rate, recogniser.sample_rate, quality="HQ")
-        return recogniser.transcribe(heard).text
+        resampled = soxr.resample(samples, self._rate, recogniser.sample_rate, quality="HQ")
+        return recogniser.transcribe(resampled).text
 
     @cached_property
     def _recogniser(self) -> Transcriber:

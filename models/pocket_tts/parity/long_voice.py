@@ -25,10 +25,10 @@ class LongVoice:
     """A voice of more frames than one call of the prefill takes, from a recording and from files.
 
     Args:
-        ladder: to fill.
-        reference: to hold against.
-        pipeline: on the runtime under test.
-        wrapped: on the eager wrappers.
+        ladder: the ladder to fill.
+        reference: the reference to compare with.
+        pipeline: the pipeline on the runtime under test.
+        wrapped: the pipeline on the eager wrappers.
     """
 
     def __init__(self, ladder: Ladder, reference: Reference, pipeline: Pipeline, wrapped: Pipeline) -> None:
@@ -38,7 +38,7 @@ class LongVoice:
         self._recordings: list[np.ndarray] = []
 
     def add_recording(self, samples: np.ndarray) -> None:
-        """Take a recording, as long as more are wanted."""
+        """Keep a recording until the voice is long enough."""
         if sum(map(len, self._recordings)) < self._frames * self._pipeline.frame_size:
             self._recordings.append(samples)
 
@@ -46,7 +46,7 @@ class LongVoice:
         """Recording to cache, and files to cache, behind which a chunk of text stands.
 
         Args:
-            chunk: of text.
+            chunk: one chunk of text.
         """
         ladder = self._ladder
         try:
@@ -75,7 +75,7 @@ class LongVoice:
             self._from_files(voice, prompt, run)
 
     def _held(self, pipeline: Pipeline) -> bool:
-        """Whether it can clone."""
+        """Whether the bundle of a pipeline has the codec's encoder."""
         return pipeline.bundle.manifest.component("codec_encoder") is not None
 
     def _voice(self) -> tuple[np.ndarray | None, Voice]:

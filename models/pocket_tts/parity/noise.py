@@ -1,4 +1,4 @@
-"""The pipeline's noise against what it is said to be: by its generator, and by what noise is."""
+"""The pipeline's noise against its documented generator, and against the statistics of independent noise."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -21,12 +21,12 @@ def noise_of_generator(seed: int, chunk: int, frames: int, width: int) -> np.nda
 
 
 def compare_noise(ladder: Ladder, reference: Reference, pipelines: Sequence[Pipeline]) -> None:
-    """Is it noise, of the variance that `generate` scales to, and other for each seed and chunk?
+    """Compare the noise with its generator, and check its variance and its independence between seeds and chunks.
 
     Args:
-        ladder: to fill.
-        reference: knows what `generate` multiplies its noise by.
-        pipelines: of one bundle, of several seeds.
+        ladder: the ladder to fill.
+        reference: its `noise_scale` is the factor of the noise in `generate`.
+        pipelines: pipelines of one bundle with different seeds.
     """
     if not reference.noise_scale:
         ladder.skip(rungs.NOISE_STREAMS, "the checkpoint speaks without noise")

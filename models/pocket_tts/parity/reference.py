@@ -33,7 +33,7 @@ class ReferenceRun:
     Attributes:
         text: the chunk.
         keys: [L, K, P, d] of voice and text, the start of audio not included.
-        values: likewise.
+        values: [L, K, P, d] of voice and text, the start of audio not included.
         hidden: [n, D] that each latent was sampled under.
         eos_logits: [n].
         noise: [n, Z] scaled.
@@ -80,7 +80,7 @@ class Reference:
 
     Args:
         folder: checkpoint in the hub's layout.
-        codec_folder: of its codec.
+        codec_folder: checkpoint of its codec.
     """
 
     def __init__(self, folder: Path, codec_folder: Path) -> None:
@@ -95,12 +95,12 @@ class Reference:
 
     @property
     def noise_scale(self) -> float:
-        """What `generate` multiplies its noise by."""
+        """The factor by which `generate` multiplies its noise."""
         generation = self.model.generation_config
         return math.sqrt(generation.temperature) if generation.do_sample else 0.0
 
     def inputs(self, text: str, voice: VoicePrompt) -> dict[str, Any]:
-        """What the processor makes of one chunk of text and a voice."""
+        """The processor's inputs for `generate`, of one chunk of text and a voice."""
         content: list[dict[str, Any]] = [{"type": "text", "text": text}]
         if voice.latents is not None:
             content.insert(0, {"type": "audio"})
@@ -126,12 +126,12 @@ class Reference:
         Args:
             text: one chunk.
             voice: latents, or a cache.
-            noise: [Z] a frame, scaled.
-            flow_steps: a frame.
+            noise: [Z] per frame, scaled.
+            flow_steps: flow steps per frame.
             eos_threshold: logit that ends the text; the checkpoint's own when left out.
-            max_frames: the class's own budget when left out.
+            max_frames: largest number of frames; the class's own budget when left out.
             nudge: deviation of noise that is added to each latent once it is sampled.
-            nudge_seed: of that noise.
+            nudge_seed: seed of that added noise.
         """
         inputs = self.inputs(text, voice)
         inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
@@ -162,7 +162,7 @@ class Reference:
 
     @torch.no_grad()
     def max_frames(self, text: str, voice: VoicePrompt) -> int:
-        """What `generate` allows one chunk of text in a voice, as it settles it; the speech is ended at once."""
+        """The budget of frames that `generate` sets for one chunk of text in a voice; the speech is ended at once."""
         found: list[int] = []
         prepare = self.model._prepare_generation_config
 

@@ -9,7 +9,8 @@ from toolkit.spec import Gate
 
 _WRAPPERS = wrapper_gate("PSNR 133 dB, rel. L2 7.4e-7 on the demo")
 _STATEFUL = Gate(
-    "as above, but the keys and values of voice and text pass into a float16 state: they are rounded once",
+    "the same weights in float32 by other operations, and the keys and values of voice and text are rounded once, "
+    "as they pass into a float16 state",
     at_most={"rel_l2": 2e-3},
     at_least={"psnr_db": 60, "cosine": 0.9999},
     measured="PSNR 86 dB, rel. L2 1.8e-4 on the demo",
@@ -233,7 +234,7 @@ INTELLIGIBILITY = Rung(
     "task",
     "intelligibility, {steps} flow steps",
     f"{_CODEC_DECODE}, transcribed by the demo recogniser",
-    "the pipeline's speech, transcribed likewise; both scored on the text",
+    "the pipeline's speech, transcribed by the same recogniser; both scored on the text",
     Gate(
         f"the port may not be understood worse than its model; {NORMALISER}",
         at_most={"delta_points": 0.10},

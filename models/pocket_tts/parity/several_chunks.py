@@ -24,7 +24,7 @@ ENDS = (".", "!", "?")
 
 
 class ReferenceDrivenPipeline(Pipeline):
-    """A pipeline that speaks along runs of the reference, one a chunk: no step of the backbone, and so no drift.
+    """A pipeline that speaks along runs of the reference, one per chunk: no step of the backbone, and so no drift.
 
     The flow samples under the noise that `speak` hands over.
     """
@@ -32,7 +32,7 @@ class ReferenceDrivenPipeline(Pipeline):
     runs: Iterator[ReferenceRun] = iter(())
 
     def frames(self, prompt: Prompt, noise: Iterator[np.ndarray]) -> Iterator[Frame]:
-        """The frames of the next run."""
+        """The frames of one chunk, along the next run of the reference."""
         return self.drive(ReferenceLatents(next(self.runs), self), prompt, noise)
 
 
@@ -57,12 +57,12 @@ class SeveralChunks:
     """Two sentences said in one call.
 
     Args:
-        ladder: to fill.
-        reference: to hold against.
-        pipeline: on the runtime under test; becomes this comparison's own.
-        driven: likewise, along the reference.
-        wrapped: likewise, on the eager wrappers.
-        texts: of clips, at least one.
+        ladder: the ladder to fill.
+        reference: the reference to compare with.
+        pipeline: a pipeline on the runtime under test, which this comparison changes.
+        driven: a pipeline on the same runtime that speaks along the reference; changed too.
+        wrapped: a pipeline on the eager wrappers that speaks along the reference; changed too.
+        texts: texts of clips, at least one.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class SeveralChunks:
         self._texts = texts[:SPOKEN_CHUNKS]
 
     def compare(self, voice: Voice, error: float) -> None:
-        """Split, then say, in a voice.
+        """Compare the split of a text, then the speech of two chunks in a voice.
 
         Args:
-            voice: of both sides.
+            voice: the voice of both sides.
             error: RMS of the teacher-forced latents' error.
         """
         self._split()
@@ -136,7 +136,7 @@ class SeveralChunks:
     def _speak_along(
         self, pipeline: ReferenceDrivenPipeline, rung: Rung, text: str, runs: Sequence[ReferenceRun]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What is spoken, and what the reference says."""
+        """Samples of the pipeline's speech along the runs, and of the runs themselves."""
         pipeline.runs = iter(runs)
         spoken, expected = np.concatenate(list(pipeline.speak(text))), np.concatenate([run.audio for run in runs])
         self._ladder.compare(rung, expected, spoken)

@@ -42,7 +42,7 @@ BACKWARDS = (
 
 @dataclass
 class _Form:
-    """What one form of the encoder did over all clips: on what it ran, its decisions and boundaries."""
+    """The pipeline and runtime of one form of the encoder, and its decisions and boundaries over all clips."""
 
     pipeline: Pipeline
     runtime: str
@@ -57,8 +57,8 @@ class Comparison:
 
     Args:
         subject: bundle, runtimes and clips.
-        ladder: to fill.
-        reference: of the same checkpoint, with the bundle's audio attention.
+        ladder: the ladder to fill.
+        reference: the reference of the same checkpoint, with the bundle's audio attention.
     """
 
     def __init__(self, subject: Subject, ladder: Ladder, reference: Reference) -> None:

@@ -74,7 +74,7 @@ class Reference:
 
         Args:
             audio: [samples] float32 at the model's rate.
-            text: what is said.
+            text: the words that are said in the audio.
             language: full name or code.
         """
         inputs, words = self.processor.prepare_forced_aligner_inputs(audio=audio, transcript=text, language=language)
@@ -98,7 +98,7 @@ class Reference:
         )
 
     def words_from_classes(self, classes: Sequence[int]) -> tuple[Word, ...]:
-        """What the processor makes of time classes, two a word; the words are `0`, `1`, ... and certain."""
+        """Words `0`, `1`, ... with the times that the processor makes of time classes (two per word), all certain."""
         logits = torch.nn.functional.one_hot(torch.tensor([classes])).float()
         ids = torch.full((1, len(classes)), self.config.timestamp_token_id)
         words = [str(place) for place in range(len(classes) // 2)]
