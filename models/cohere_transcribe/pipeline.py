@@ -14,8 +14,8 @@ from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
 from toolkit.contract import Progress, Transcriber
-from toolkit.loops.cached_decoder import COMPONENTS, DECODERS, CachedDecoder, DecoderForm
 from toolkit.errors import ToolkitError
+from toolkit.loops.cached_decoder import COMPONENTS, DECODERS, CachedDecoder, DecoderForm
 from toolkit.loops.fixed_windows import encode_mel, first_form, smallest_window
 from toolkit.loops.seq2seq import Decoded, Decoder, GreedyOptions, greedy
 from toolkit.text.detokenise import Detokeniser

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from models.qwen3_forced_aligner.pipeline import Marks, Pipeline
-from tests.gates import FLOAT32_SUMS
 from models.qwen3_forced_aligner.pipeline import MarkerOutputs, Pipeline
+from tests.gates import FLOAT32_SUMS
 from tests.models.qwen3_forced_aligner.host import RATE, TEXT, clip, host_bundle, opened, planned, sentence, stock
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS
 from toolkit.errors import AudioError, BundleError, ToolkitError
