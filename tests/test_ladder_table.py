@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from parity.ladder.rungs import Rung
 from parity.ladder.shared_rungs import SHARED
 from tests.ladder_table import PAGE, cases, page
 from tests.test_layers import imports
+from toolkit.bundle.sources import find_module, source_digests
 
 MODELS = all_models()
 
@@ -52,8 +52,9 @@ def test_every_rung_names_both_sides_and_the_reason_for_its_gate(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_what_a_rung_needs_is_a_component_of_the_model(model):
     needed = {name for rung in rungs_of(model).RUNGS for name in rung.needs}
-    source = Path(find_spec(f"{MODELS[model].package}.export").origin).read_text(encoding="utf-8")
-    assert [name for name in needed if f'"{name}"' not in source] == []
+    modules = source_digests((f"{MODELS[model].package}.export",))
+    sources = "".join(find_module(name).read_text(encoding="utf-8") for name in modules)
+    assert [name for name in needed if f'"{name}"' not in sources] == []
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -182,7 +182,7 @@ def test_the_step_that_rebuilds_a_bundle_gives_its_options(small, tmp_path, monk
         requests.append(request)
         raise CheckpointError("asked", "Stop.")
 
-    monkeypatch.setattr("commands.conversion.prepare", asked)
+    monkeypatch.setattr("commands.convert_model.prepare", asked)
     command_runner(convert, monkeypatch, capsys)(*shlex.split(line))
     (again,) = requests
     assert (again.checkpoint, again.output, again.target, again.force) == (
