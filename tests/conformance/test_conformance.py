@@ -57,7 +57,7 @@ def test_the_report_counts_by_suite_module_and_op():
 
 
 def test_the_parts_of_a_suite_are_all_of_it_and_share_no_test():
-    runs = [run_suite("mil", paths=[ACTIVATION], expression="TestPReLU", part=(i, 3)) for i in (1, 2, 3)]
+    runs = [run_suite("mil", paths=[ACTIVATION], expression="TestPReLU", part=(i, 2)) for i in (1, 2)]
     whole = run_suite("mil", paths=[ACTIVATION], expression="TestPReLU")
     tests = [result["test"] for run in runs for result in run]
     assert sorted(tests) == sorted(result["test"] for result in whole)
