@@ -152,7 +152,7 @@ def _refuse_to_drop(prepared: Prepared) -> None:
     dropped = [c.name for c in others if recorded[c.name] != fingerprint(prepared, c)]
     if dropped:
         raise OutputError(
-            f"{prepared.output} holds {', '.join(dropped)} made with other settings, which --only would drop",
+            f"{prepared.output} holds {', '.join(dropped)} made with other settings; --only would drop them",
             "Leave --only out to convert all of it, or give --output another folder.",
         )
 
@@ -212,7 +212,7 @@ def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging
 def _check_label(package: Path, precision: Precision) -> None:
     found = found_precision(package)
     if found != precision:
-        raise OutputError(f"{package.name} was to be {precision} and is {found}", "Please report it.")
+        raise OutputError(f"{package.name} should be {precision} but is {found}", "Please report it.")
 
 
 def fingerprint(prepared: Prepared, spec: ComponentSpec) -> str:

@@ -43,7 +43,7 @@ def ensure_demo_bundle(model: ModelInfo, on_step: OnStep = lambda what, done, of
     except BundleError:
         pass  # missing or stale: made anew below
     if not convert(prepare(request), on_step).passed:
-        raise BundleError(f"the demo bundle {output} is out of its gates", f"See `convert inspect {output}`.")
+        raise BundleError(f"the demo bundle {output} fails its gates", f"See `convert inspect {output}`.")
     return output
 
 

@@ -266,7 +266,9 @@ def _array(name: str, value: Any, want: InputType) -> np.ndarray:
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"input '{name}' is {want}, got a {type(value).__name__} that is no array: {error}") from error
+        raise InputError(
+            f"input '{name}' is {want}, got a {type(value).__name__} that is not an array: {error}"
+        ) from error
 
 
 def _checked(name: str, value: Any, want: InputType, rounding: bool) -> Any:

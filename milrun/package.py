@@ -30,7 +30,7 @@ class Package:
         try:
             scopes = json.loads(self.spec.description.metadata.userDefined.get(SCOPES, "{}"))
         except (ValueError, RecursionError) as error:
-            raise PackageError(f"{self.path}: the metadata '{SCOPES}' is no JSON: {error}") from error
+            raise PackageError(f"{self.path}: the metadata '{SCOPES}' is not JSON: {error}") from error
         if not _maps_to_strings(scopes):
             raise PackageError(f"{self.path}: the metadata '{SCOPES}' is not function -> op -> module path")
         return dict(scopes)
@@ -38,7 +38,9 @@ class Package:
     def weight_path(self, file_name: str) -> Path:
         """Resolve a blob file name such as `@model_path/weights/weight.bin`, refusing to leave the package."""
         if self.root is None:
-            raise PackageError(f"{self.path} is no package, and its weights are in a file: give the .mlpackage folder")
+            raise PackageError(
+                f"{self.path} is not a package, and its weights are in a file: give the .mlpackage folder"
+            )
         return _file_inside(self.root, file_name.removeprefix("@model_path/"), "the weight file")
 
 

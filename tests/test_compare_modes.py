@@ -153,4 +153,4 @@ def test_a_file_that_is_no_capture_is_one_line_before_any_work(run, bundle, tmp_
     (tmp_path / "x").write_text("no tensors")
     code, out, err = run("--bundle", bundle, "--against", tmp_path / "x")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "is no capture that can be read" in err
+    assert "is not a readable capture" in err

@@ -87,7 +87,7 @@ def test_output_is_written_whole_and_nothing_beside_it(run, tmp_path):
 
 
 BAD_AUDIO = {
-    "text": (lambda p: text(p / "a.wav", "no audio"), "holds text, not audio"),
+    "text": (lambda p: text(p / "a.wav", "no audio"), "contains text, not audio"),
     "empty": (lambda p: text(p / "a.wav", ""), "empty file"),
     "no_samples": (lambda p: written(p / "a.wav", []), "0 samples"),
     "nan": (lambda p: written(p / "a.wav", [0, np.nan] * 900, subtype="FLOAT"), "900 NaN"),

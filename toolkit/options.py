@@ -22,7 +22,7 @@ def numbers_of_option(
     try:
         numbers = sorted({float(part) for part in text.split(",")})
     except ValueError as error:
-        raise OptionError(f"{option} wants numbers such as {example}, got '{text}'") from error
+        raise OptionError(f"{option} needs numbers such as {example}, got '{text}'") from error
     if not all(low <= n <= high for n in numbers):
-        raise OptionError(f"{option} must lie between {low:g} and {high:g}{why}")
+        raise OptionError(f"{option} must be between {low:g} and {high:g}{why}")
     return numbers

@@ -87,7 +87,7 @@ def audio_seconds(text: str, longest: float) -> list[float]:
 def _cache(tokens: int, prompt: int, config: Any) -> int:
     if not prompt < tokens <= config.max_position_embeddings:
         most = config.max_position_embeddings
-        raise OptionError(f"--max-tokens must lie between {prompt + 1} and {most}, not {tokens}")
+        raise OptionError(f"--max-tokens must be between {prompt + 1} and {most}, not {tokens}")
     return tokens
 
 

@@ -152,7 +152,7 @@ class Pipeline(Transcriber):
         code = LANGUAGE_NAMES.get(name.lower(), name.lower())
         if code not in self.host.prompts:
             known = ", ".join(sorted(self.host.prompts))
-            raise ToolkitError(f"--language '{name}' is none of this checkpoint's", f"Give one of {known}.")
+            raise ToolkitError(f"--language '{name}' is not supported by this checkpoint", f"Give one of {known}.")
         return code
 
     def load(self, samples: int) -> None:

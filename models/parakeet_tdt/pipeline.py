@@ -179,7 +179,9 @@ class Pipeline(Transcriber):
         chosen = tuple(w for w in windows if function in (None, w.function))
         if not chosen:
             names = ", ".join(w.function for w in windows)
-            raise BundleError(f"{self._bundle.path}: the encoder has no function '{function}'", f"Choose of: {names}.")
+            raise BundleError(
+                f"{self._bundle.path}: the encoder has no function '{function}'", f"Choose one of: {names}."
+            )
         return chosen
 
     def _window_for(self, length: int) -> EncoderWindow:

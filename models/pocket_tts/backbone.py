@@ -216,7 +216,7 @@ class Flow:
         if f"steps_{steps}" not in functions and "step" not in functions:
             fused = ", ".join(name.removeprefix("steps_") for name in functions)
             raise ToolkitError(
-                f"--flow-steps {steps}: the bundle's flow does {fused} only",
+                f"--flow-steps {steps}: the bundle's flow supports only {fused}",
                 f"Convert with --flow-steps {steps} or step.",
             )
         self._fused = f"steps_{steps}" in functions

@@ -39,7 +39,7 @@ def load_codec(folder: Path) -> Any:
     """
     step = "Give --audio-tokenizer the folder or hub id of a PocketTTSAudioTokenizerModel with a decoder."
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise CheckpointError(f"{folder} holds no codec (config.json and .safetensors)", step)
+        raise CheckpointError(f"{folder} contains no codec (config.json and .safetensors)", step)
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "unknown")
         if kind != PocketTTSAudioTokenizerConfig.model_type:

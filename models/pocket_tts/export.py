@@ -89,7 +89,7 @@ def flow_steps(text: str, flow_type: str) -> list[str]:
     if not parts or any(not part.isdecimal() and part != "step" for part in parts):
         raise OptionError(f"--flow-steps wants `step` and numbers, such as step,1,8; got '{text}'")
     if not all(1 <= number <= MOST_FLOW_STEPS for number in numbers):
-        raise OptionError(f"--flow-steps: numbers must lie between 1 and {MOST_FLOW_STEPS}")
+        raise OptionError(f"--flow-steps: numbers must be between 1 and {MOST_FLOW_STEPS}")
     if flow_type == "drifting":
         if numbers not in ([], [1]):
             raise OptionError("--flow-steps: this checkpoint's flow head samples in one call, give 1")
@@ -100,7 +100,7 @@ def flow_steps(text: str, flow_type: str) -> list[str]:
 def _slots(slots: int, config: Any) -> int:
     if not PREFILL_TOKENS <= slots <= config.max_position_embeddings:
         limits = f"{PREFILL_TOKENS} and {config.max_position_embeddings}"
-        raise OptionError(f"--cache-slots must lie between {limits}, not {slots}")
+        raise OptionError(f"--cache-slots must be between {limits}, not {slots}")
     return slots
 
 

@@ -219,13 +219,13 @@ def _check_options(seed: int, temperature: float, eos_threshold: float) -> None:
     if not 0 <= temperature <= 100:
         raise ToolkitError(f"--temperature is {temperature:g}", "Give a variance: 0 for none, 1 for all of the noise.")
     if math.isnan(eos_threshold):
-        raise ToolkitError("--eos-threshold is no number", "Give a logit, such as -4.")
+        raise ToolkitError("--eos-threshold is not a number", "Give a logit, such as -4.")
 
 
 def _check_text(text: str) -> None:
     """The processor takes control characters, which the model then speaks as if they were words."""
     if control := next((c for c in text if unicodedata.category(c) == "Cc" and not c.isspace()), None):
-        raise ToolkitError(f"the text holds the control character U+{ord(control):04X}", "Remove it from the text.")
+        raise ToolkitError(f"the text contains the control character U+{ord(control):04X}", "Remove it from the text.")
 
 
 def _short(text: str) -> str:

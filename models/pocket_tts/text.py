@@ -140,7 +140,7 @@ class Prompter:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise ToolkitError("the text is no valid Unicode", "Give it in UTF-8.") from error
+            raise ToolkitError("the text is not valid Unicode", "Give it in UTF-8.") from error
         if not any(map(str.isalnum, text)):
             raise ToolkitError("the text has no letter and no digit", "Give a text with words to speak.")
         self._refuse_placeholders(text)

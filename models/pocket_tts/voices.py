@@ -72,7 +72,7 @@ def open_voice(name: str, bundle: Bundle, runtime: Runtime, host: HostConstants)
     """
     check_voice(name, host)
     if not name and not host.voices:
-        raise ToolkitError("the bundle holds no voice", "Give --voice a recording or a .safetensors file.")
+        raise ToolkitError("the bundle has no voice", "Give --voice a recording or a .safetensors file.")
     if not name or name in host.voices:
         return _read(bundle.asset(f"voice-{name or host.voices[0]}.safetensors"), host)
     if Path(name).suffix == ".safetensors":
@@ -133,4 +133,4 @@ def _read(path: Path, host: HostConstants) -> Voice:
         if length and (layers, heads, head_dim) == (b.layers, b.key_heads, b.head_dim):
             return Voice(cache=Cache(keys, values))
     found = ", ".join(f"{name} {list(array.shape)}" for name, array in sorted(arrays.items())) or "nothing"
-    raise ToolkitError(f"{path} holds no voice of this checkpoint ({found})", step)
+    raise ToolkitError(f"{path} is not a voice file of this checkpoint ({found})", step)

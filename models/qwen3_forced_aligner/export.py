@@ -93,7 +93,7 @@ def sequence_lengths(text: str, reach_s: float) -> list[int]:
         return _as_far_as(SEQUENCE_LENGTHS, reach_s * TOKENS_PER_S)
     numbers = numbers_of_option(text, "--sequence-lengths", 32, 65536)
     if broken := [n for n in numbers if not n.is_integer()]:
-        raise OptionError(f"--sequence-lengths wants whole numbers, {broken[0]:g} is none")
+        raise OptionError(f"--sequence-lengths needs whole numbers, not {broken[0]:g}")
     lengths = [int(n) for n in numbers]
     if odd := [n for n in lengths if n > QUERY_BLOCK and n % QUERY_BLOCK]:
         raise OptionError(f"--sequence-lengths over {QUERY_BLOCK} must be multiples of it, {odd[0]} is not")

@@ -190,7 +190,7 @@ class Pipeline(Aligner):
         words = split_words(text, language)
         if not words:
             reason = "the text holds nothing but punctuation" if text.strip() else "the text is empty"
-            raise ToolkitError(reason, "Give the words that are said in the audio.")
+            raise ToolkitError(reason, "Give the words of the audio.")
         if len(words) > max(1.0, MAX_WORDS_PER_S * duration_s):
             raise ToolkitError(
                 f"{len(words)} words do not fit {duration_s:.1f} s of audio", "Give the text of this audio only."

@@ -173,7 +173,7 @@ def read_capture(path: Path) -> Capture:
         calls = [Call(e.component, e.function, **sides.get(i, {})) for i, e in enumerate(info.calls)]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error) or type(error).__name__
-        raise ToolkitError(f"{path} is no capture that can be read ({reason})", _ANOTHER) from error
+        raise ToolkitError(f"{path} is not a readable capture ({reason})", _ANOTHER) from error
     return Capture(path, info, tuple(calls))
 
 
@@ -196,7 +196,7 @@ def check_capture(capture: Capture, bundle: Bundle) -> None:
     manifest = bundle.manifest
     check_model(capture, manifest.model)
     if not any(manifest.component(call.component) for call in capture.calls):
-        raise ToolkitError(f"{capture.path} holds no call of a component of {bundle.path}", _ANOTHER)
+        raise ToolkitError(f"{capture.path} has no call of a component of {bundle.path}", _ANOTHER)
     for call in capture.calls:
         _check_call(capture, call, manifest)
 

@@ -149,7 +149,9 @@ def test_what_is_no_array_is_told_what_is_wanted(picture, ranged):
         milrun.load(picture["fixed"]).predict({"im": Image.new("RGB", (8, 8))})
     model = milrun.load(ranged)
     for value in ([[1, 2], [3]], torch.ones(1, 2, 4, requires_grad=True)):
-        with pytest.raises(InputError, match=r"'x' is float32 \[1, 2, 3\.\.5\], got a (list|Tensor) that is no array"):
+        with pytest.raises(
+            InputError, match=r"'x' is float32 \[1, 2, 3\.\.5\], got a (list|Tensor) that is not an array"
+        ):
             model.predict({"x": value})
     with pytest.raises(InputError, match="wants a mapping from name to array, got ndarray"):
         model.predict(np.ones((1, 2, 4)))

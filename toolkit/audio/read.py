@@ -40,7 +40,7 @@ def read_audio(source: str | Path, sample_rate: int) -> np.ndarray:
     name = "standard input" if str(source) == STDIN else str(source)
     samples, rate = _decode(source, name)
     if not len(samples):
-        raise AudioError(f"{name} holds 0 samples", "Give a recording that is not empty.")
+        raise AudioError(f"{name} contains 0 samples", "Give a recording that is not empty.")
     bad = len(samples) - int(np.isfinite(samples).sum())
     if bad:
         raise AudioError(f"{name} holds {bad} NaN or infinite samples", "Export the recording again.")
@@ -95,7 +95,7 @@ def _decode_stream(stream: BinaryIO, path: Path, name: str) -> tuple[np.ndarray,
         file = soundfile.SoundFile(stream)
     except soundfile.LibsndfileError as error:
         if _is_text(head):
-            raise AudioError(f"{name} holds text, not audio", "Give an audio file.") from error
+            raise AudioError(f"{name} contains text, not audio", "Give an audio file.") from error
         return _decode_with_ffmpeg(path, name, error.error_string)
     with file:
         return _samples(file, name), file.samplerate

@@ -14,11 +14,14 @@ from typing import Any
 # Where imports are followed, beside the house of the root itself (`models`).
 SHARED_HOUSES = ("wrappers", "toolkit")
 # An export imports these too, and they decide nothing that a package computes: messages, silence, the bundle's own
-# files, a check of names, and the search for a checkpoint, whose weights are in the fingerprint by content.
+# files, a check of names, the host's loops, and the search for a checkpoint. Its weights are in the fingerprint by
+# content, as are the values of the options and the names of the components.
 UNDECIDING = (
     "toolkit.errors",
+    "toolkit.options",
     "toolkit.quiet",
     "toolkit.bundle",
+    "toolkit.loops",
     "toolkit.export.binding",
     "toolkit.export.checkpoint",
 )

@@ -32,7 +32,9 @@ def folder_examples(folder: Path) -> Iterator[Example]:
         raise ToolkitError(f"no folder {folder}", _NEXT_STEP)
     manifests = sorted(folder.glob("*.jsonl"))
     if len(manifests) > 1 and folder / "manifest.jsonl" not in manifests:
-        raise ToolkitError(f"{folder} holds several .jsonl files", "Name one of them manifest.jsonl, or give the file.")
+        raise ToolkitError(
+            f"{folder} contains several .jsonl files", "Name one of them manifest.jsonl, or give the file."
+        )
     if manifests:
         return _from_manifest(folder / "manifest.jsonl" if len(manifests) > 1 else manifests[0])
     return iter(_pairs(folder))
@@ -42,7 +44,7 @@ def _pairs(folder: Path) -> list[Example]:
     audio = sorted(file for file in folder.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES)
     found = [(file, file.with_suffix(".txt")) for file in audio if file.with_suffix(".txt").is_file()]
     if not found:
-        raise ToolkitError(f"{folder} holds no audio file with a .txt beside it", _NEXT_STEP)
+        raise ToolkitError(f"{folder} contains no audio file with a .txt beside it", _NEXT_STEP)
     return [Example(file.stem, _text(text), file) for file, text in found]
 
 
@@ -70,7 +72,7 @@ def _from_line(line: str, file: Path, number: int) -> Example:
         words, language = _words(entry.get("words")), entry.get("language")
     except (ValueError, TypeError, StopIteration, AttributeError, KeyError) as error:
         raise ToolkitError(
-            f"{file} line {number} is no JSON object with an audio path and a text",
+            f"{file} line {number} is not a JSON object with an audio path and a text",
             f"Use the keys {_PATH_KEYS[0]} and {_TEXT_KEYS[0]}.",
         ) from error
     return Example(path.stem, text, path, words=words, language=str(language) if language else None)

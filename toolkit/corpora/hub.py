@@ -35,7 +35,7 @@ def streamed(what: str, source: str, config: str, split: str, revision: str | No
     except faults as error:
         raise ToolkitError(f"cannot stream {what} ({type(error).__name__})", _NEXT_STEP) from error
     if first is None:
-        raise ToolkitError(f"{source} holds no utterances", _NEXT_STEP)
+        raise ToolkitError(f"{source} contains no utterances", _NEXT_STEP)
     yield first
     try:
         yield from rows

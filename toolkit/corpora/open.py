@@ -59,7 +59,7 @@ def open_corpus(
         count += 1
         yield example
     if count == 0:
-        raise ToolkitError(f"{name} holds no utterances", _NEXT_STEP)
+        raise ToolkitError(f"{name} contains no utterances", _NEXT_STEP)
     if num_files is not None and count < num_files and not quiet:
         print(f"{name} holds {count} utterances, fewer than the {num_files} asked for", file=sys.stderr)  # noqa: T201
 

@@ -139,7 +139,7 @@ def trace(module: torch.nn.Module, function: FunctionSpec) -> Any:
     if written := sorted(name for name, buffer in undeclared.items() if buffer._version != versions[name]):
         # The package would hold the buffer as a constant and lose the write at the end of each call.
         raise RuntimeFault(
-            f"the wrapper of {function.name} writes its buffers {', '.join(written)}, which are no states",
+            f"the wrapper of {function.name} writes its buffers {', '.join(written)}, which are not states",
             "Declare them as states in the model's export.py.",
         )
     return traced

@@ -118,7 +118,7 @@ def greedy(
         RuntimeFault: the decoder returned logits that are not numbers.
     """
     if max_new_tokens < 0:
-        raise ToolkitError(f"--max-new-tokens {max_new_tokens} is below 0", "Give 0 for as many as the cache takes.")
+        raise ToolkitError(f"--max-tokens {max_new_tokens} is below 0", "Give 0 for as many as the cache takes.")
     history = list(prompt)
     choices: list[Choice] = []
     logits = decoder.prefill(np.array(prompt, np.int32))

@@ -65,7 +65,7 @@ def check_growing_output(path: Path) -> None:
             f"cannot stream to {path}: only a WAV can be read while it grows", "Give a name that ends in .wav."
         )
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise OutputError(f"cannot stream to {path}: it is no plain file", "Give a file, or stream to stdout.")
+        raise OutputError(f"cannot stream to {path}: it is not a regular file", "Give a file, or stream to stdout.")
     if path.exists() and not os.access(path, os.W_OK):
         raise OutputError(f"cannot stream to {path}: it is read-only", "Give another file.")
 

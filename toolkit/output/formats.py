@@ -99,9 +99,7 @@ def render(results: Sequence[Result], form: Format) -> str:
 def _check_word_times(results: Sequence[Result], form: Format) -> None:
     for result in results:
         if result.transcript.segments and not result.transcript.words:
-            raise ToolkitError(
-                f"{result.model} tells no times of words, of which {form} is made", "Use --format json or txt."
-            )
+            raise ToolkitError(f"{result.model} gives no word times, which {form} needs", "Use --format json or txt.")
 
 
 def zero_length_words(words: Sequence[Word]) -> list[int]:

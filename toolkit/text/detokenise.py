@@ -114,5 +114,5 @@ def load_tokenizer(file: Path) -> Tokenizer:
         raise BundleError(f"{file} cannot be read: {error}", "Convert the model again.") from error
     # Checked here because the library raises bare Exceptions; what passes and is damaged fails the bundle's checksum.
     if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
-        raise BundleError(f"{file} is no tokenizer: it has no model", "Convert the model again.")
+        raise BundleError(f"{file} is not a tokenizer: it has no model", "Convert the model again.")
     return Tokenizer.from_str(content)

@@ -63,7 +63,7 @@ def language_from_name(name: str, supported: Mapping[str, str]) -> str:
         if wanted in (code.lower(), full.lower()):
             return full
     listed = ", ".join(f"{code} ({full})" for code, full in sorted(supported.items()))
-    raise ToolkitError(f"no language '{name}' here", f"Give one of: {listed}.")
+    raise ToolkitError(f"language '{name}' is not supported", f"Give one of: {listed}.")
 
 
 def monotonic(times: Sequence[float] | np.ndarray) -> list[int]:

@@ -93,7 +93,7 @@ class Comparison:
         if not forms:
             lacking = "decoder" if chosen == "all" else f"{chosen} decoder"
             bundle = subject.bundle
-            raise BundleError(f"{bundle.path} holds no {lacking}", rebuild_step(bundle.manifest, bundle.path))
+            raise BundleError(f"{bundle.path} has no {lacking}", rebuild_step(bundle.manifest, bundle.path))
         self._forms = {form: _Form(self._pipeline(subject.runtime, form)) for form in forms}
         self._first = self._forms[forms[0]].pipeline
         self._wrapped = {form: self._pipeline(subject.eager, form) for form in decoder_forms(subject.plan)}

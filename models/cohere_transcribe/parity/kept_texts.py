@@ -60,9 +60,9 @@ class KeptTexts:
             lines = [json.loads(line) for line in whole.split("\n")[:-1]]
             bundle, self._clips = lines[0]["bundle"], {line["id"]: ClipTexts(**line) for line in lines[1:]}
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ToolkitError(f"--resume {path} is no file of an earlier run", "Name a new file.") from error
+            raise ToolkitError(f"--resume {path} is not a file of an earlier run", "Name a new file.") from error
         if bundle != self._bundle:
-            raise ToolkitError(f"--resume {path} is of a run of another bundle", "Name a new file.")
+            raise ToolkitError(f"--resume {path} belongs to a run of another bundle", "Name a new file.")
         if whole != text:  # a run that was killed while it wrote
             self._write(whole, "w")
 

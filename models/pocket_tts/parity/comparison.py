@@ -113,7 +113,7 @@ class Comparison:
     def _asked(self) -> list[int]:
         text = str(self._subject.options.get("flow_steps", "1"))
         if not all(part.strip().isdecimal() for part in text.split(",")):
-            raise ToolkitError(f"--flow-steps wants numbers such as 1,8, got '{text}'", "Give numbers.")
+            raise ToolkitError(f"--flow-steps needs numbers such as 1,8, got '{text}'", "Give numbers.")
         drifting = self._subject.bundle.manifest.host["flow_type"] == "drifting"
         return [1] if drifting else sorted({int(part) for part in text.split(",")})
 

@@ -51,8 +51,8 @@ def test_convert_by_an_alias_takes_several_decoders(commands, small, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--audio-seconds", "36"], "--audio-seconds must lie between 1 and 35"),
-        (["--max-tokens", "10"], "--max-tokens must lie between 11 and 160"),
+        (["--audio-seconds", "36"], "--audio-seconds must be between 1 and 35"),
+        (["--max-tokens", "10"], "--max-tokens must be between 11 and 160"),
         (["--decoder", "none"], "--decoder is one of stateful, external, stateless, not 'none'"),
         (["--decoder", "external", "--only", "decoder_stateful"], "no component decoder_stateful"),
         (["--head", "argmax"], "--head is one of raw, log-softmax"),
@@ -87,7 +87,7 @@ def test_infer_writes_text(transcribe, small):
     code, out, err = transcribe("--no-punctuation", "--max-tokens", "9")
     expected = stock(small, clip(2.5), punctuation=False, tokens=9).text
     assert code == 0
-    assert err.endswith("the text of 0.0 to 2.5 s (max_tokens) may be cut\n")
+    assert err.endswith("the text of 0.0 to 2.5 s (max_tokens) may be incomplete\n")
     assert out.strip() == expected.strip()
 
 
@@ -122,7 +122,7 @@ def test_infer_refuses_subtitles_before_any_work(transcribe, monkeypatch, form):
     monkeypatch.setattr("commands.infer_request.open_bundle", opened)
     code, out, err = transcribe("--format", form)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"--format {form} needs the time of every word" in err
+    assert f"--format {form} needs word times" in err
 
 
 def test_compare_passes_and_speaks_of_error_rates(commands, converted, tmp_path):

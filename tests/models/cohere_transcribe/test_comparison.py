@@ -345,7 +345,7 @@ def test_kept_texts_are_read_again_and_only_for_their_bundle(bundle, tmp_path):
 def test_a_file_that_is_none_of_ours_is_refused_and_left_alone(bundle, tmp_path, content):
     file = tmp_path / "kept.jsonl"
     file.write_text(content)
-    with pytest.raises(ToolkitError, match="no file of an earlier run"):
+    with pytest.raises(ToolkitError, match="not a file of an earlier run"):
         KeptTexts(file, bundle.manifest)
     assert file.read_text() == content
 

@@ -57,7 +57,7 @@ def test_bad_audio_seconds_are_usage_errors(small, text):
 
 @pytest.mark.parametrize("tokens", [-1, 0, PROMPT, 161])
 def test_bad_max_tokens_are_usage_errors(small, tokens):
-    with pytest.raises(OptionError, match=f"--max-tokens must lie between {PROMPT + 1} and 160, not {tokens}"):
+    with pytest.raises(OptionError, match=f"--max-tokens must be between {PROMPT + 1} and 160, not {tokens}"):
         planned(small, max_tokens=tokens)
 
 

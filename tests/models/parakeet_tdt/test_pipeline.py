@@ -232,7 +232,7 @@ def test_damaged_host_files_are_refused(tmp_path):
         Pipeline(bundle, ReferenceRuntime(tiny_model(), host))
     host_bundle(tmp_path, host)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(BundleError, match="no tokenizer"):
+    with pytest.raises(BundleError, match="not a tokenizer"):
         Pipeline(bundle, ReferenceRuntime(tiny_model(), host))
 
 

@@ -157,7 +157,7 @@ BAD_CHECKPOINTS = {
     "codec_not_there": (with_codec_elsewhere("codec"), "no folder codec"),
     "codec_outside": (with_codec_elsewhere("../codec"), "no folder ../codec"),
     "codec_not_on_the_hub": (with_codec_elsewhere("kyutai/other"), "cannot fetch kyutai/other from the hub"),
-    "codec_without_weights": (without_weights_of_the_codec, "holds no codec"),
+    "codec_without_weights": (without_weights_of_the_codec, "contains no codec"),
     "codec_cut": (with_cut_file("audio_tokenizer/model.safetensors"), "audio_tokenizer cannot be read"),
     "codec_of_other_sizes": (with_rewritten_codec(hidden_size=64), "audio_tokenizer cannot be read"),
     "codec_config_broken": (with_content("audio_tokenizer/config.json", "{"), "audio_tokenizer cannot be read"),

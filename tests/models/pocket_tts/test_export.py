@@ -131,7 +131,7 @@ def test_a_drifting_head_refuses_other_steps(text):
 
 @pytest.mark.parametrize("slots", [63, 0, -1, 8193])
 def test_bad_cache_slots_are_usage_errors(small, slots):
-    with pytest.raises(OptionError, match=f"--cache-slots must lie between 64 and 8192, not {slots}"):
+    with pytest.raises(OptionError, match=f"--cache-slots must be between 64 and 8192, not {slots}"):
         planned(small, cache_slots=slots)
 
 

@@ -306,7 +306,7 @@ def test_a_threshold_that_is_no_number_is_refused(plan, runtime, tmp_path):
 def test_flow_steps_that_the_bundle_lacks_are_refused(checkpoint, tmp_path):
     plan = planned(checkpoint, flow_steps="1,8")
     message = refused(ToolkitError, lambda: opened(tmp_path, plan, flow_steps=4))
-    assert "--flow-steps 4: the bundle's flow does 1, 8 only" in message
+    assert "--flow-steps 4: the bundle's flow supports only 1, 8" in message
     assert "Convert with --flow-steps 4" in message
 
 

@@ -90,7 +90,7 @@ def test_infer_reads_the_text_from_a_file(align, tmp_path):
         (["--text", "?!"], "nothing but punctuation"),
         (["--text", "one " * 40], "40 words do not fit 2.5 s"),
         (["--text", "supercalifragilisticexpialidocious " * 20], "room for 128"),
-        (["--text", "one", "--language", "xx"], "no language 'xx'"),
+        (["--text", "one", "--language", "xx"], "language 'xx' is not supported"),
     ],
 )
 def test_infer_refuses_in_one_line(align, arguments, complaint):

@@ -81,7 +81,7 @@ def test_words_of_other_languages(pipelines, checkpoints, text, language):
 
 def test_a_language_by_its_code(pipelines):
     assert pipelines["small"].align(clip(2), "天地", "zh").language == "Chinese"
-    with pytest.raises(ToolkitError, match=r"no language 'xx'.*zh \(Chinese\)"):
+    with pytest.raises(ToolkitError, match=r"language 'xx' is not supported.*zh \(Chinese\)"):
         pipelines["small"].align(clip(2), "one", "xx")
 
 

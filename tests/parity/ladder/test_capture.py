@@ -137,7 +137,7 @@ def test_captures_that_do_not_fit_are_refused(bundle, file, tmp_path):
         bundle, changed(file, tmp_path / "c", calls=calls)
     )
     calls = [{"component": "other", "function": "main"} for _ in calls]
-    assert "holds no call of a component" in refused(bundle, changed(file, tmp_path / "d", calls=calls))
+    assert "has no call of a component" in refused(bundle, changed(file, tmp_path / "d", calls=calls))
 
 
 def test_files_that_are_no_captures_are_refused(bundle, file, tmp_path):
@@ -148,7 +148,7 @@ def test_files_that_are_no_captures_are_refused(bundle, file, tmp_path):
     changed(file, tmp_path / "future", schema_version=2)
     changed(file, tmp_path / "stranger", mood="good")
     for name in ("text", "weights", "cut", "future", "stranger"):
-        assert "is no capture that can be read" in refused(bundle, tmp_path / name)
+        assert "is not a readable capture" in refused(bundle, tmp_path / name)
 
 
 def test_a_full_disk_leaves_nothing(bundle, tmp_path, monkeypatch):

@@ -127,7 +127,7 @@ def test_only_tokens_that_were_consumed_count():
         ("--no-repeat-ngram", {"no_repeat_ngram": -1}),
         ("--eos-bias", {"eos_bias": math.nan}),
         ("--eos-bias", {"eos_bias": -math.inf}),
-        ("--max-new-tokens", {"max_new_tokens": -1}),
+        ("--max-tokens", {"max_new_tokens": -1}),
     ],
 )
 def test_options_out_of_range(flag, options):

@@ -148,7 +148,7 @@ def test_paths_that_cannot_be_written(tmp_path, check, path, complaint):
     ("name", "complaint"),
     [
         ("a.flac", "only a WAV can be read while it grows"),
-        ("pipe.wav", "it is no plain file"),
+        ("pipe.wav", "it is not a regular file"),
         ("kept.wav", "it is read-only"),
     ],
 )

@@ -83,7 +83,7 @@ def test_json_knows_no_infinity(margin):
 @pytest.mark.parametrize("form", WORD_TIME_FORMATS)
 @pytest.mark.parametrize("text", ["hi there", ""])
 def test_what_needs_word_times_is_refused_without(form, text):
-    with pytest.raises(ToolkitError, match=f"m tells no times of words, of which {form} is made. Use .*json or txt"):
+    with pytest.raises(ToolkitError, match=f"m gives no word times, which {form} needs. Use .*json or txt"):
         render([untimed(text)], form)
 
 

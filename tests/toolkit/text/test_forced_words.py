@@ -111,7 +111,7 @@ def test_a_language_by_code_or_name(name):
 @pytest.mark.parametrize("name", ["", "e", "Klingon", "sv"])
 def test_a_language_that_is_not_there(name):
     with pytest.raises(
-        ToolkitError, match=rf"no language '{name}' here\. Give one of: de \(German\), en \(English\), "
+        ToolkitError, match=rf"language '{name}' is not supported\. Give one of: de \(German\), en \(English\), "
     ):
         language_from_name(name, LANGUAGES)
 

@@ -28,5 +28,5 @@ def test_a_template_of_the_tokenizer_adds_nothing(tmp_path):
 
 def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(BundleError, match="no tokenizer"):
+    with pytest.raises(BundleError, match="not a tokenizer"):
         Tokeniser(tmp_path / "tokenizer.json")
