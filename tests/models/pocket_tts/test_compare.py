@@ -117,7 +117,7 @@ def test_other_checkpoints_pass(soon, name):
 
 
 def test_flow_steps_that_are_no_numbers_are_refused(soon):
-    with pytest.raises(ToolkitError, match="--flow-steps wants numbers"):
+    with pytest.raises(ToolkitError, match="--flow-steps needs numbers"):
         soon(flow_steps="step")
 
 

@@ -177,7 +177,7 @@ def test_another_voice_or_noise_is_heard(speak, change):
     ("arguments", "complaint"),
     [
         (["--text", "Hi.", "--voice", "nobody"], "no voice 'nobody'. Give a file, or one of the bundle's voices: anna"),
-        (["--text", " "], "--text holds no words"),
+        (["--text", " "], "--text has no words"),
         (["--text", "..."], "the text has no letter and no digit"),
         (["--text", "many words, " * 4], "positions of the cache, it has 112. Convert with --cache-slots"),
         (["--text", "Hi.", "--seed", -1], "--seed is -1"),

@@ -309,7 +309,7 @@ def test_padding_and_truncation_of_the_file_are_left_out(tmp_path):
         (" \n\t ", "the text is empty"),
         ("...!? --", "no letter and no digit"),
         ("😀", "no letter and no digit"),
-        ("a \ud800 b", "no valid Unicode"),
+        ("a \ud800 b", "not valid Unicode"),
         ("say <audio_bos> now", "holds <audio_bos>"),
         ("<audio_prompt>", "holds <audio_prompt>"),
         ("<audio_prompt_bos> x", "holds <audio_prompt_bos>"),

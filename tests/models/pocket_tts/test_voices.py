@@ -202,7 +202,7 @@ def test_a_voice_of_another_checkpoint_is_refused(make, tmp_path, case):
     arrays = {name: np.ones(shape, np.float32) for name, shape in SHAPES[case].items()}
     save_file(arrays, tmp_path / "voice.safetensors")
     message = open_voice(make, tmp_path / "voice.safetensors")
-    assert "no voice of this checkpoint" in message
+    assert "is not a voice file of this checkpoint" in message
     for name, shape in SHAPES[case].items():
         assert f"{name} {list(shape)}" in message
 
@@ -228,7 +228,7 @@ def test_a_bundle_without_an_encoder_cannot_clone(checkpoint, tmp_path):
 
 def test_a_bundle_without_voices_asks_for_one(plan, runtime, tmp_path):
     message = refused(ToolkitError, opened(tmp_path, plan, runtime, host={"voices": []}).chunks, TEXT)
-    assert "holds no voice" in message
+    assert "has no voice" in message
     assert "--voice" in message
 
 
