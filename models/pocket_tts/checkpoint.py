@@ -35,7 +35,7 @@ def load_codec(folder: Path) -> Any:
     """`PocketTTSAudioTokenizerModel` in eval mode and float32, from safetensors only.
 
     Raises:
-        CheckpointError: the folder holds no such codec, one that cannot be read, or one without a decoder.
+        CheckpointError: the folder has no such codec, or the codec cannot be read or has no decoder.
     """
     step = "Give --audio-tokenizer the folder or hub id of a PocketTTSAudioTokenizerModel with a decoder."
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):

@@ -19,6 +19,7 @@ from models.pocket_tts.checkpoint import (
 from toolkit.errors import OptionError
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import pocket_tts as wrappers
+from wrappers import pocket_tts_flow
 from wrappers.pocket_tts_codec import CodecDecoder, CodecEncoder
 
 PREFILL_TOKENS = 64  # positions of one prefill call: a voice of 125 frames and a text of 50 tokens take three
@@ -151,8 +152,8 @@ class _Parts:
 
         def build(function: str) -> torch.nn.Module:
             if function == "step":
-                return wrappers.FlowStep(self._model).eval()
-            return wrappers.FusedFlow(self._model, int(function.removeprefix("steps_"))).eval()
+                return pocket_tts_flow.FlowStep(self._model).eval()
+            return pocket_tts_flow.FusedFlow(self._model, int(function.removeprefix("steps_"))).eval()
 
         functions = tuple(self._velocity() if step == "step" else self._fused(step) for step in steps)
         return ComponentSpec("flow", build, functions)

@@ -155,7 +155,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Audio:
-    """Recordings to hold against each other by ear, the reference's first."""
+    """Recordings to compare by ear, the reference's first."""
 
     recordings: tuple[Recording, ...]
 

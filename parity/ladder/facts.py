@@ -1,4 +1,4 @@
-"""What a report tells of the bundle and of the machine, so that two reports can be held against each other."""
+"""Facts about the bundle and the machine, so that two reports can be compared."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

@@ -68,7 +68,7 @@ class ClipStream:
 
 @dataclass(frozen=True)
 class Subject:
-    """The bundle under test and all that it is held against.
+    """The bundle under test, and everything that it is compared with.
 
     Attributes:
         model: the family.

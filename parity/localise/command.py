@@ -82,7 +82,7 @@ def look_inside(model: ModelInfo, bundle: Bundle, clips: Sequence[Clip], layers:
         model: the family.
         bundle: opened.
         clips: real audio.
-        layers: `COMPONENT`, `COMPONENT:FUNCTION` or `all`: which to hold against their wrappers; None for none.
+        layers: `COMPONENT`, `COMPONENT:FUNCTION` or `all`: which to compare with their wrappers; None for none.
         ranges: also measure the magnitude of every value.
 
     Raises:

@@ -52,7 +52,7 @@ class Difference:
 
     Attributes:
         rel_l2: L2 norm of the error over that of the wrapper's value, where both are finite; inf if only that is 0.
-        max_abs: largest absolute error, likewise.
+        max_abs: largest absolute error, where both sides are finite.
         non_finite: NaN and infinite elements of the package's value where the wrapper's are finite.
         eager_non_finite: NaN and infinite elements of the wrapper's value.
     """

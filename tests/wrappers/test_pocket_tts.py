@@ -11,13 +11,12 @@ from tests.models.pocket_tts.tiny import CONFIGS, tiny_model, tiny_voice
 from toolkit.loops.rope import rotary_tables
 from wrappers.pocket_tts import (
     ExternalStep,
-    FlowStep,
-    FusedFlow,
     Prefill,
     StatefulStep,
     TextEmbedding,
     VoiceProjection,
 )
+from wrappers.pocket_tts_flow import FlowStep, FusedFlow
 
 SLOTS, VOICE, TEXT, FRAMES = 48, 13, 9, 12
 PROMPT = VOICE + TEXT  # positions before the start of audio

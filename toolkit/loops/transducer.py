@@ -105,7 +105,7 @@ class SplitStep(_Network):
     joint: Component
 
     def __call__(self, state: PredictionState, frame: np.ndarray) -> tuple[Decision, PredictionState]:
-        """See `Step`."""
+        """One decision at a frame; see `Step` for the arguments."""
         state = _predicted(self.prediction, state)
         logits = self.joint.predict(_joint_inputs(state, frame))
         tokens = logits["token_logits"].reshape(-1)  # [1, 1, V] -> [V]
@@ -123,7 +123,7 @@ class DecisionStep(_Network):
     joint_decision: Component
 
     def __call__(self, state: PredictionState, frame: np.ndarray) -> tuple[Decision, PredictionState]:
-        """See `Step`."""
+        """One decision at a frame; see `Step` for the arguments."""
         state = _predicted(self.prediction, state)
         decision = _decision(self.joint_decision.predict(_joint_inputs(state, frame)))
         return decision, _following(state, decision.token_id, self.blank_id)
@@ -136,7 +136,7 @@ class FusedStep(_Network):
     decoder_step: Component
 
     def __call__(self, state: PredictionState, frame: np.ndarray) -> tuple[Decision, PredictionState]:
-        """See `Step`."""
+        """One decision at a frame; see `Step` for the arguments."""
         outputs = self.decoder_step.predict(
             {**_prediction_inputs(state), "encoder_frame": frame[None, None]}  # [D] -> [1, 1, D]
         )

@@ -1,4 +1,4 @@
-"""The rungs of Cohere Transcribe: what is held against what, within which gate, and why (docs/ladder.md)."""
+"""The rungs of Cohere Transcribe: what is compared with what, within which gate, and why (docs/ladder.md)."""
 
 from parity.ladder.gates import (
     EXACT,

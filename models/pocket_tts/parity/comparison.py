@@ -1,7 +1,6 @@
 """The ladder of PocketTTS: says texts with reference and port, and fills the rungs of `rungs.py`."""
 
 import math
-from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from models.pocket_tts.checkpoint import locate_codec, sha256_of_weights
 from models.pocket_tts.codec import encode
 from models.pocket_tts.parity import rungs
 from models.pocket_tts.parity.control import run_under_noise
+from models.pocket_tts.parity.flow_steps_run import FlowStepsRun
 from models.pocket_tts.parity.intelligibility import Listener
 from models.pocket_tts.parity.long_voice import LongVoice
 from models.pocket_tts.parity.noise import compare_noise
@@ -29,8 +29,6 @@ from parity.ladder.rungs import Rung
 from parity.ladder.subject import Clip, Subject
 from parity.measures.arrays import compare_arrays, rms
 from parity.measures.drift import Drift
-from parity.measures.flips import Flips
-from parity.measures.margins import Margins
 from parity.measures.sound import HOP_SAMPLES, log_mel
 from parity.measures.totals import Totals
 from toolkit.audio.end_on_pause import ended_on_pause
@@ -39,23 +37,6 @@ from toolkit.errors import CheckpointError, ToolkitError
 from toolkit.loops.flow import Frame, StopRule, frames
 
 _Kind = TypeVar("_Kind", bound=Pipeline)
-
-
-@dataclass
-class FlowStepsRun:
-    """One number of flow steps: the port on the runtime under test and on the wrappers, and figures of their speech."""
-
-    steps: int
-    pipeline: Pipeline
-    wrapped: Pipeline
-    ends: Flips = field(default_factory=Flips)
-    end_margins: Margins = field(default_factory=Margins)
-    latents: Drift = field(default_factory=Drift)
-    audio: Drift = field(default_factory=Drift)
-    texts: list[tuple[str, str, str]] = field(default_factory=list)  # said, understood of the reference, of ours
-    log_mel_cosines: list[float] = field(default_factory=list)
-    snrs_db: list[float] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)  # RMS of the teacher-forced latents, a chunk each
 
 
 class Comparison:

@@ -1,4 +1,4 @@
-"""The rungs of PocketTTS: what is held against what, within which gate, and why (docs/ladder.md)."""
+"""The rungs of PocketTTS: what is compared with what, within which gate, and why (docs/ladder.md)."""
 
 from dataclasses import replace
 

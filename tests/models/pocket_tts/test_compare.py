@@ -26,6 +26,7 @@ from toolkit.errors import ToolkitError
 from toolkit.export.checkpoint import Checkpoint
 from wrappers import pocket_tts as wrappers
 from wrappers import pocket_tts_codec as codec_wrappers
+from wrappers import pocket_tts_flow
 
 OPTIONS = {option.name: option.default for option in MODEL.options["convert"]}
 SLOTS = 128
@@ -351,7 +352,7 @@ class PaddingKept(wrappers.Prefill):
         return keys, values
 
 
-class AlwaysAtTheStart(wrappers.FlowStep):
+class AlwaysAtTheStart(pocket_tts_flow.FlowStep):
     def forward(self, hidden, latent, s, t):
         return super().forward(hidden, latent, s * 0, t)
 
@@ -366,7 +367,7 @@ WRAPPER_FAULTS = {
     "state_mask": (wrappers, "StatefulStep", StatePositionOffByOne, {"state": "stateful"}, "backbone step: hidden"),
     "start_latent": (wrappers, "ExternalStep", StartIgnored, {}, "backbone step: hidden"),
     "prefill_length": (wrappers, "Prefill", PaddingKept, {}, "backbone prefill: key_out"),
-    "flow_time": (wrappers, "FlowStep", AlwaysAtTheStart, {"flow_steps": "2"}, "flow, 2 steps: latent"),
+    "flow_time": (pocket_tts_flow, "FlowStep", AlwaysAtTheStart, {"flow_steps": "2"}, "flow, 2 steps: latent"),
     "codec_window": (codec_wrappers, "SlidingTransformer", NarrowWindow, {}, "codec_decoder: audio"),
 }
 

@@ -29,6 +29,7 @@ IMPORTED = {
         "models.pocket_tts.checkpoint",
         "wrappers.pocket_tts",
         "wrappers.pocket_tts_codec",
+        "wrappers.pocket_tts_flow",
         "wrappers.attention",
         "wrappers.rope",
     },
