@@ -27,3 +27,11 @@ def parakeet_bundle(tmp_path_factory):
 def pytest_configure(config: pytest.Config) -> None:
     # coremltools' MLModel leaves its temporary folder to the garbage collector.
     config.addinivalue_line("filterwarnings", "ignore:Implicitly cleaning up <TemporaryDirectory:ResourceWarning")
+
+
+# Files of a minute or more come first, so that no worker is left alone with one at the end.
+LONGEST = ("test_readme.py", "test_convert.py", "test_conformance.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
