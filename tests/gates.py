@@ -22,6 +22,16 @@ def float32_sums(largest: float) -> dict[str, float]:
     return {"rtol": 0, "atol": FLOAT32_SUMS["atol"] * largest}
 
 
+def assert_same_sums(ours, reference):
+    """Fail where two float32 computations differ by more than another order of their sums explains.
+
+    A sum is off by a share of its largest terms, whatever is left of them: the limit is this share of the largest value.
+    """
+    ours, reference = np.asarray(ours), np.asarray(reference)
+    assert (ours.shape, ours.dtype) == (reference.shape, reference.dtype)
+    np.testing.assert_allclose(ours, reference, **float32_sums(max(1.0, float(np.abs(reference).max()))))
+
+
 def assert_within(gate: Gate, ours, reference):
     """Fail with the gate's breaches; shapes and dtypes must be equal."""
     ours, reference = np.asarray(ours), np.asarray(reference)

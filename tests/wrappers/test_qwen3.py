@@ -7,7 +7,7 @@ import torch
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 import milrun
-from tests.gates import FLOAT32_SUMS
+from tests.gates import assert_same_sums
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS, tiny_model
 from toolkit.loops.rope import rotary_tables
 from toolkit.quiet import quiet
@@ -107,7 +107,7 @@ def assert_decoder_equals(decoder, tokens):
     embeddings = torch.randn(1, tokens, decoder.config.hidden_size)
     expected = before_the_norm(decoder, embeddings)
     ours = Decoder(decoder, tokens).eval()(embeddings, *angles(decoder, tokens))
-    torch.testing.assert_close(ours, expected, **FLOAT32_SUMS)
+    assert_same_sums(ours, expected)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 33, 64])
@@ -127,9 +127,9 @@ def test_query_blocks_equal_one_pass_over_2048_tokens(monkeypatch):
     decoder = model.model.language_model
     embeddings, tables = torch.randn(1, 2048, decoder.config.hidden_size), angles(decoder, 2048)
     blocks = Decoder(decoder, 2048).eval()(embeddings, *tables)
-    torch.testing.assert_close(blocks, before_the_norm(decoder, embeddings), **FLOAT32_SUMS)
+    assert_same_sums(blocks, before_the_norm(decoder, embeddings))
     monkeypatch.setattr(qwen3, "QUERY_BLOCK", 2048)
-    torch.testing.assert_close(blocks, Decoder(decoder, 2048).eval()(embeddings, *tables), **FLOAT32_SUMS)
+    assert_same_sums(blocks, Decoder(decoder, 2048).eval()(embeddings, *tables))
 
 
 def test_no_mask_is_larger_than_a_block():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.gates import FLOAT32_SUMS
+from tests.gates import assert_same_sums
 from tests.models.qwen3_forced_aligner.tiny import CONFIGS, tiny_model
 from wrappers.qwen3_forced_aligner import AudioConv, AudioEncoder, AudioTransformer, Head, TokenEmbedding
 
@@ -65,10 +65,10 @@ LENGTHS = [1, 8, 9, 62, 99, 100, 101, 300, 555, 799, 800, 801, 900]
 def test_conv_and_transformer_equal_the_class(model, valid):
     mel, n, window = padded_mel(model, valid, -(-valid // CHUNK)), frames_of(valid), window_frames(model)
     frames, audio = class_audio(model, mel, valid)
-    torch.testing.assert_close(our_frames(model, mel)[:n], frames, **FLOAT32_SUMS)
+    assert_same_sums(our_frames(model, mel)[:n], frames)
     total = -(-1000 // CHUNK * CHUNK_FRAMES // window) * window
     ours = AudioTransformer(model, total, window).eval()(packed(frames, total), int32(n))
-    torch.testing.assert_close(ours[0, :n], audio, **FLOAT32_SUMS)
+    assert_same_sums(ours[0, :n], audio)
     assert not ours[:, n:].any(), "padded frames must be zero"
 
 
@@ -78,7 +78,7 @@ def test_one_window_in_one_package_equals_the_class(model, valid):
     mel = padded_mel(model, valid, chunks)
     _, audio = class_audio(model, mel[..., : -(-valid // CHUNK) * CHUNK], valid)
     ours = AudioEncoder(model, chunks, CHUNK_FRAMES).eval()(mel, int32(frames_of(valid)))
-    torch.testing.assert_close(ours[0, : frames_of(valid)], audio, **FLOAT32_SUMS)
+    assert_same_sums(ours[0, : frames_of(valid)], audio)
     assert not ours[:, frames_of(valid) :].any()
 
 
@@ -104,13 +104,13 @@ def test_full_attention_sees_across_windows_and_equals_a_class_of_wider_windows(
     for layer in tower.layers:
         hidden = layer(hidden, torch.tensor([0, 117]))[0]
     expected = model.model.multi_modal_projector(tower.ln_post(hidden))
-    torch.testing.assert_close(full[0, :117], expected, **FLOAT32_SUMS)
+    assert_same_sums(full[0, :117], expected)
 
 
 def test_positions_start_anew_in_every_chunk(model):
     mel = torch.randn(1, model.config.audio_config.num_mel_bins, CHUNK)
     frames = our_frames(model, torch.cat([mel, mel], dim=2))
-    torch.testing.assert_close(frames[:CHUNK_FRAMES], frames[CHUNK_FRAMES:], **FLOAT32_SUMS)
+    assert_same_sums(frames[:CHUNK_FRAMES], frames[CHUNK_FRAMES:])
 
 
 def test_embedding_equals_the_table(model):
@@ -123,7 +123,7 @@ def test_head_is_norm_score_and_their_best(model):
     hidden = torch.randn(1, 9, model.config.text_config.hidden_size) * 3
     best, probability, logits = Head(model)(hidden)
     expected = model.score(model.model.language_model.norm(hidden))
-    torch.testing.assert_close(logits, expected, **FLOAT32_SUMS)
+    assert_same_sums(logits, expected)
     assert best.dtype == torch.int32
     torch.testing.assert_close(best.long(), expected.argmax(-1))
-    torch.testing.assert_close(probability, expected.softmax(-1).amax(-1), **FLOAT32_SUMS)
+    assert_same_sums(probability, expected.softmax(-1).amax(-1))
