@@ -25,7 +25,7 @@ def float32_sums(largest: float) -> dict[str, float]:
 def assert_same_sums(ours, reference):
     """Fail where two float32 computations differ by more than another order of their sums explains.
 
-    A sum is off by a share of its largest terms, whatever is left of them: the limit is this share of the largest value.
+    A sum is off by a share of its largest terms, whatever is left of them: so much of the largest value is the limit.
     """
     ours, reference = np.asarray(ours), np.asarray(reference)
     assert (ours.shape, ours.dtype) == (reference.shape, reference.dtype)
