@@ -54,18 +54,13 @@ def compare_models(request: CompareRequest) -> None:
 
 def _outcome(request: CompareRequest, model: ModelInfo, capture: Capture | None) -> tuple[LadderResult, int]:
     """A model's ladder and its exit code; where several models run, an error becomes the result of its model."""
-    alone = len(request.models) == 1
     try:
         result = _result(request, model, capture)
-    except Interrupted:
-        raise
-    except NoDemo as error:
-        if alone:
-            raise
-        return LadderResult(model.id, skip=error.message), 0
     except ToolkitError as error:
-        if alone:
+        if len(request.models) == 1 or isinstance(error, Interrupted):
             raise
+        if isinstance(error, NoDemo):
+            return LadderResult(model.id, skip=error.message), 0
         return LadderResult(model.id, error=str(error)), error.exit_code
     return result, 0 if result.passed else GATE_FAILED
 
