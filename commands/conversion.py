@@ -1,6 +1,6 @@
 """The conversion: plan, convert what is not there yet, measure every package on real audio, publish the bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from toolkit.errors import Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
 from toolkit.export.compress import refuse_compression
 from toolkit.export.package import export_component, refuse_states
-from toolkit.model import ModelInfo
+from toolkit.model import ModelInfo, ModelOption
 from toolkit.quiet import check_package_writer
 from toolkit.spec import ComponentSpec, Compression, ExportPlan, Precision
 
@@ -89,9 +89,16 @@ def sources_of(model: ModelInfo) -> dict[str, str]:
     return source_digests((f"{model.package}.export", PACKAGER))
 
 
-def default_output(model: ModelInfo, checkpoint: str | None) -> Path:
-    """`build/<model>/<checkpoint's last name>`."""
-    return BUILD_FOLDER / model.id / Path(checkpoint or model.default_checkpoint).name
+def default_output(model: ModelInfo, checkpoint: str | None, options: Mapping[str, Any] | None = None) -> Path:
+    """`build/<model>/<checkpoint's last name>`, and what the options chose in the checkpoint."""
+    name = Path((checkpoint or model.default_checkpoint).partition("@")[0])
+    stem = name.stem if name.suffix in (".nemo", ".yaml", ".safetensors") else name.name
+    chosen = [str((options or {})[o.name]) for o in model.options.get("convert", ()) if _names_bundle(o, options or {})]
+    return BUILD_FOLDER / model.id / "-".join([stem, *chosen])
+
+
+def _names_bundle(option: ModelOption, given: Mapping[str, Any]) -> bool:
+    return option.names_bundle and bool(given.get(option.name))
 
 
 def prepare(request: ConvertRequest) -> Prepared:
@@ -103,13 +110,13 @@ def prepare(request: ConvertRequest) -> Prepared:
             target does not have, or the target cannot read the compression.
     """
     refuse_compression(request.compression, request.target)
-    checkpoint = resolve_checkpoint(request.model, request.checkpoint, request.revision)
     options = {o.name: o.default for o in request.model.options.get("convert", ())} | request.options
+    checkpoint = resolve_checkpoint(request.model, request.checkpoint, request.revision, options)
     plan = export_of(request.model).plan(checkpoint.folder, options)
     names = [c.name for c in plan.components]
     if unknown := set(request.only) - set(names):
         raise ToolkitError(f"no component {', '.join(sorted(unknown))}", f"There are: {', '.join(names)}.")
-    output = request.output or default_output(request.model, request.checkpoint)
+    output = request.output or default_output(request.model, request.checkpoint, options)
     prepared = Prepared(request, checkpoint, checkpoint.entry(), plan, output)
     for component in prepared.components:
         refuse_states(component, request.target)

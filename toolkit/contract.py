@@ -22,6 +22,16 @@ Progress = Callable[[int, int], None]
 class ExportModule(Protocol):
     """`models/<model>/export.py`."""
 
+    def check(self, checkpoint: Path, /) -> None:
+        """Judge configuration, tokenizer and processor, before any weight is there.
+
+        Args:
+            checkpoint: folder in transformers' layout, its weights not needed.
+
+        Raises:
+            CheckpointError: one is missing or damaged, or asks for what the wrappers do not cover.
+        """
+
     def plan(self, checkpoint: Path, options: Mapping[str, Any], /) -> ExportPlan:
         """Declare every component for one checkpoint.
 

@@ -21,6 +21,7 @@ class ModelOption:
         choices: allowed values, if closed.
         repeatable: may be given several times; the values are joined by commas.
         first_run_only: does not apply to the further runs that `compare --blame` makes.
+        names_bundle: a value that was given becomes part of the name of the bundle's default folder.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelOption:
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     first_run_only: bool = False
+    names_bundle: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,6 @@ class ModelInfo:
     aliases: tuple[str, ...] = ()
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
 
-    def module(self, part: Literal["export", "pipeline", "parity"]) -> ModuleType:
+    def module(self, part: Literal["export", "pipeline", "parity", "published"]) -> ModuleType:
         """Import one of the model's modules; `toolkit.contract` and `parity.ladder.contract` say what is in them."""
         return importlib.import_module(f"{self.package}.{part}")

@@ -12,15 +12,25 @@ from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES
 from toolkit.errors import CheckpointError, OptionError
 from toolkit.export.cached_decoder import CachedDecoderSpecs, DecoderBuilders, DecoderSizes
 from toolkit.export.host_assets import nemo_assets, nemo_mel_constants
+from toolkit.export.pretrained import load_config, load_part, load_pretrained
 from toolkit.loops.cached_decoder import COMPONENTS
 from toolkit.options import numbers_of_option
-from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import cached_decoder
 from wrappers import cohere_transcribe as wrappers
 from wrappers.conformer import Subsampling
 
 Head = Literal["raw", "log-softmax"]
+
+
+def check(checkpoint: Path) -> None:
+    """Judge configuration and processor; no weight is read.
+
+    Raises:
+        CheckpointError: one is missing or damaged, or the tokenizer lacks the prompt's tokens.
+    """
+    load_config(CohereAsrForConditionalGeneration, checkpoint)
+    _prompts(load_processor(checkpoint))
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -40,7 +50,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         OptionError: a length is no such number, or out of range.
     """
     model = load_model(checkpoint)
-    processor = AutoProcessor.from_pretrained(checkpoint)
+    processor = load_processor(checkpoint)
     seconds = audio_seconds(str(options["audio_seconds"]), processor.feature_extractor.max_audio_clip_s)
     windows = [_window(model, processor.feature_extractor, s) for s in seconds]
     prompts = _prompts(processor)
@@ -65,9 +75,12 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
 
 def load_model(checkpoint: Path) -> Any:
     """`CohereAsrForConditionalGeneration` in eval mode and float32, from safetensors only."""
-    with quiet():
-        model = CohereAsrForConditionalGeneration.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
-    return model.eval().requires_grad_(False)
+    return load_pretrained(CohereAsrForConditionalGeneration, checkpoint)
+
+
+def load_processor(checkpoint: Path) -> Any:
+    """The processor: feature extractor and tokenizer."""
+    return load_part(AutoProcessor, checkpoint, "processor")
 
 
 def audio_seconds(text: str, longest: float) -> list[float]:

@@ -4,18 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoTokenizer, ParakeetFeatureExtractor, ParakeetForTDT
 
 from toolkit.export.host_assets import nemo_assets, nemo_mel_constants
+from toolkit.export.pretrained import load_config, load_part, load_pretrained
 from toolkit.options import numbers_of_option
-from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import parakeet_tdt as wrappers
 from wrappers.conformer import Subsampling
 
 # Encoder frames shared by two windows of a long file: their cut lies in the middle, so each side keeps 2 s of context.
 WINDOW_OVERLAP_S = 4.0
+
+
+def check(checkpoint: Path) -> None:
+    """Judge configuration, feature extractor and tokenizer; no weight is read.
+
+    Raises:
+        CheckpointError: one is missing or damaged.
+    """
+    load_config(ParakeetForTDT, checkpoint)
+    load_extractor(checkpoint)
+    load_tokenizer(checkpoint)
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -29,22 +39,30 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         The plan; loading and tracing happen when a component is built.
     """
     model = load_model(checkpoint)
-    extractor = ParakeetFeatureExtractor.from_pretrained(checkpoint)
+    extractor, tokenizer = load_extractor(checkpoint), load_tokenizer(checkpoint)
     seconds = window_seconds(str(options["audio_seconds"]))
     windows = [_window(model, extractor, s) for s in seconds]
     return ExportPlan(
         components=(_encoder(model, windows), *_decoder_components(model)),
-        host=_host(model, extractor, checkpoint, windows),
-        assets=nemo_assets(extractor, AutoTokenizer.from_pretrained(checkpoint)),
+        host=_host(model, extractor, tokenizer, windows),
+        assets=nemo_assets(extractor, tokenizer),
         options={"audio_seconds": ",".join(f"{s:g}" for s in seconds)},
     )
 
 
 def load_model(checkpoint: Path) -> Any:
     """`ParakeetForTDT` in eval mode and float32, from safetensors only."""
-    with quiet():
-        model = ParakeetForTDT.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
-    return model.eval().requires_grad_(False)
+    return load_pretrained(ParakeetForTDT, checkpoint)
+
+
+def load_extractor(checkpoint: Path) -> Any:
+    """`ParakeetFeatureExtractor`."""
+    return load_part(ParakeetFeatureExtractor, checkpoint, "feature extractor")
+
+
+def load_tokenizer(checkpoint: Path) -> Any:
+    """The tokenizer, with a backend of the `tokenizers` library."""
+    return load_part(AutoTokenizer, checkpoint, "tokenizer")
 
 
 def window_seconds(text: str) -> list[float]:
@@ -123,10 +141,9 @@ def _single(
     return ComponentSpec(name, lambda _: wrapper(model), (FunctionSpec("main", inputs, outputs),))
 
 
-def _host(model: Any, extractor: Any, checkpoint: Path, windows: list[dict[str, Any]]) -> dict[str, Any]:
+def _host(model: Any, extractor: Any, tokenizer: Any, windows: list[dict[str, Any]]) -> dict[str, Any]:
     config = model.config
     factor = config.encoder_config.subsampling_factor
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     never_text = {config.blank_token_id, config.pad_token_id, *tokenizer.all_special_ids}
     return {
         "sample_rate": extractor.sampling_rate,

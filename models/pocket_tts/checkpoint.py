@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     PocketTTSAudioTokenizerConfig,
@@ -18,7 +16,7 @@ from transformers import (
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.errors import CheckpointError
 from toolkit.export.checkpoint import fetch_folder
-from toolkit.quiet import quiet
+from toolkit.export.pretrained import load_config, load_part, load_pretrained, reading
 from wrappers.pocket_tts_codec import CodecDecoder
 
 CODEC_FOLDER = "audio_tokenizer"
@@ -26,9 +24,17 @@ CODEC_FOLDER = "audio_tokenizer"
 
 def load_model(checkpoint: Path) -> Any:
     """`PocketTTSForConditionalGeneration` in eval mode and float32, from safetensors only."""
-    with quiet():
-        model = PocketTTSForConditionalGeneration.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
-    return model.eval().requires_grad_(False)
+    return load_pretrained(PocketTTSForConditionalGeneration, checkpoint)
+
+
+def check_small_files(checkpoint: Path) -> None:
+    """Judge configuration, tokenizer, feature extractor and text rules; no weight is read.
+
+    Raises:
+        CheckpointError: one is missing or damaged.
+    """
+    load_config(PocketTTSForConditionalGeneration, checkpoint)
+    load_processor(checkpoint)
 
 
 def load_codec(folder: Path) -> Any:
@@ -40,17 +46,14 @@ def load_codec(folder: Path) -> Any:
     step = "Give --audio-tokenizer the folder or hub id of a PocketTTSAudioTokenizerModel with a decoder."
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder} contains no codec (config.json and .safetensors)", step)
-    try:
+    with reading(folder, "has a codec that cannot be read", step):
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "unknown")
-        if kind != PocketTTSAudioTokenizerConfig.model_type:
-            raise CheckpointError(f"the codec in {folder} is a {kind}", step)
-        with quiet():
-            codec = PocketTTSAudioTokenizerModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"the codec in {folder} cannot be read: {error}", step) from error
+    if kind != PocketTTSAudioTokenizerConfig.model_type:
+        raise CheckpointError(f"the codec in {folder} is a {kind}", step)
+    codec = load_pretrained(PocketTTSAudioTokenizerModel, folder)
     if codec.decoder is None:
         raise CheckpointError(f"the codec in {folder} has no decoder", step)
-    return codec.eval().requires_grad_(False)
+    return codec
 
 
 def load_processor(checkpoint: Path) -> Any:
@@ -60,20 +63,16 @@ def load_processor(checkpoint: Path) -> Any:
         CheckpointError: tokenizer, feature extractor or chat template are missing.
     """
     config, template = checkpoint / "processor_config.json", checkpoint / "chat_template.jinja"
-    try:
+    step = "Give a folder that `PocketTTSProcessor.save_pretrained` wrote."
+    with reading(checkpoint, "lacks what prepares its texts", step):
         rules = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
         names = ("short_text_max_words", "frames_after_eos_short_text", "frames_after_eos", "fade_in_duration")
         return PocketTTSProcessor(
-            PocketTTSFeatureExtractor.from_pretrained(checkpoint),
-            AutoTokenizer.from_pretrained(checkpoint),
+            load_part(PocketTTSFeatureExtractor, checkpoint, "feature extractor"),
+            load_part(AutoTokenizer, checkpoint, "tokenizer"),
             chat_template=template.read_text(encoding="utf-8"),
             **{name: rules[name] for name in names if name in rules},
         )
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{checkpoint} lacks what prepares its texts: {error}",
-            "Give a folder that `PocketTTSProcessor.save_pretrained` wrote.",
-        ) from error
 
 
 def locate_codec(checkpoint: Path, name: str) -> tuple[Path, str]:

@@ -9,6 +9,7 @@ import torch
 
 from models.pocket_tts.checkpoint import (
     check_pair,
+    check_small_files,
     load_codec,
     load_model,
     load_processor,
@@ -26,6 +27,15 @@ PREFILL_TOKENS = 64  # positions of one prefill call: a voice of 125 frames and 
 ENCODER_FRAMES = 25  # latents of one call of the codec's encoder: two seconds
 CHUNK_TOKENS = 50  # most tokens of text said at once, `PocketTTSProcessor.split_text`
 MOST_FLOW_STEPS = 64
+
+
+def check(checkpoint: Path) -> None:
+    """Judge configuration, tokenizer, feature extractor and text rules; no weight is read.
+
+    Raises:
+        CheckpointError: one is missing or damaged.
+    """
+    check_small_files(checkpoint)
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:

@@ -11,8 +11,8 @@ from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LA
 
 from toolkit.errors import CheckpointError, OptionError
 from toolkit.export.host_assets import host_assets
+from toolkit.export.pretrained import load_config, load_part, load_pretrained
 from toolkit.options import numbers_of_option
-from toolkit.quiet import quiet
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers import qwen3_forced_aligner as wrappers
 from wrappers.qwen3 import QUERY_BLOCK
@@ -24,6 +24,16 @@ MARKERS_PER_WORD = 2
 AUDIO_SECONDS = (8, 40, 304)
 SEQUENCE_LENGTHS = (512, 1024, 2048, 4096, 8192)
 TOKENS_PER_S = 13 + 5 * (MARKERS_PER_WORD + 3)  # audio frames, and five words a second of three tokens each
+
+
+def check(checkpoint: Path) -> None:
+    """Judge configuration and processor; no weight is read.
+
+    Raises:
+        CheckpointError: one is missing or damaged, or the configuration has what the wrappers do not cover.
+    """
+    _check(load_config(Qwen3ASRForTokenClassification, checkpoint))
+    load_processor(checkpoint)
 
 
 def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
@@ -42,8 +52,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         OptionError: a length is no such number, or out of range.
     """
     model = load_model(checkpoint)
-    processor = AutoProcessor.from_pretrained(checkpoint)
-    _check(model.config)
+    processor = load_processor(checkpoint)
     full = options["audio_attention"] == "full"
     reach_s = model.config.num_labels * processor.timestamp_segment_time / 1000
     windows = _audio_functions(model.config, audio_seconds(str(options["audio_seconds"]), reach_s), full=full)
@@ -59,9 +68,12 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
 
 def load_model(checkpoint: Path) -> Any:
     """`Qwen3ASRForTokenClassification` in eval mode and float32, from safetensors only."""
-    with quiet():
-        model = Qwen3ASRForTokenClassification.from_pretrained(checkpoint, use_safetensors=True, dtype=torch.float32)
-    return model.eval().requires_grad_(False)
+    return load_pretrained(Qwen3ASRForTokenClassification, checkpoint)
+
+
+def load_processor(checkpoint: Path) -> Any:
+    """The processor: feature extractor, tokenizer and chat template."""
+    return load_part(AutoProcessor, checkpoint, "processor")
 
 
 def audio_seconds(text: str, reach_s: float) -> list[float]:

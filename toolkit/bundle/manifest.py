@@ -107,13 +107,20 @@ class AssetEntry(_Entry):
 
 
 class CheckpointEntry(_Entry):
-    """Where the weights come from. `id` is a hub id, `demo`, or a folder's name; revision is a commit for the hub."""
+    """Where the weights come from.
+
+    `id` is a hub id, `demo`, or the name of a folder or file; `revision` a commit of the hub. `sha256` is of the
+    weights as they were converted. A checkpoint of another `format` than transformers' has its own files in `origin`,
+    each with its sha256.
+    """
 
     id: str
-    kind: Literal["hub", "folder", "demo"]
+    kind: Literal["hub", "folder", "file", "demo"]
     revision: str | None
     sha256: str
     location: str
+    format: str = "transformers"
+    origin: dict[str, str] = {}
 
 
 class Manifest(_Entry):

@@ -24,6 +24,10 @@ UNDECIDING = (
     "toolkit.loops",
     "toolkit.export.binding",
     "toolkit.export.checkpoint",
+    "toolkit.export.layout",
+    "toolkit.export.pretrained",
+    "toolkit.export.source",
+    "toolkit.export.weights",
 )
 
 FindModule = Callable[[str], Path | None]

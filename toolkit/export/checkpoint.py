@@ -1,21 +1,33 @@
-"""Finding a checkpoint's weights: a hub id, a folder in the hub's layout, or the demo that ships with the project."""
+"""Finding a checkpoint: a hub id, a folder, a file, or the demo that ships with the project.
 
-import json
-from dataclasses import dataclass
+The small files are fetched and judged first, so that a wrong name costs kilobytes; then the weights. A checkpoint of
+another layout (toolkit/export/layout.py) is translated into transformers'.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from toolkit.bundle.bundle import Bundle
+from toolkit.bundle.bundle import MANIFEST, Bundle
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.bundle.manifest import CheckpointEntry
 from toolkit.contract import export_of
 from toolkit.errors import CheckpointError, NoDemo
+from toolkit.export.layout import layouts_of, translated
+from toolkit.export.source import Source, open_source, read_json
+from toolkit.export.weights import check_weight_files, weight_files
 from toolkit.model import ModelInfo
 from toolkit.spec import ExportPlan
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "demo"
-# What a checkpoint may bring: weights as safetensors, configuration, tokenizer. No pickles, no code.
-ALLOWED_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+CONFIG = "config.json"
+TRANSFORMERS = "transformers"
+# What a checkpoint may bring beside its weights: configuration, tokenizer, text rules. No pickles, no code.
+_SMALL = (".json", ".model", ".txt", ".jinja")
+_ADAPTER_CONFIG = "adapter_config.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_EXPORTED = (".onnx", ".gguf", ".mlpackage", ".mlmodelc", ".tflite", ".npz")
 
 
 @dataclass(frozen=True)
@@ -24,52 +36,68 @@ class Checkpoint:
 
     Attributes:
         id: as the user named it.
-        kind: hub, folder or demo.
-        folder: where its files are.
-        revision: the hub's commit; None for a folder.
+        kind: hub, folder, file or demo.
+        folder: in transformers' layout.
+        revision: the hub's commit; None for what lies on this machine.
+        location: finds it again; empty is the folder.
+        format: how it was published: transformers, or the name of another layout.
+        origin: what a checkpoint of another layout was translated from: file -> sha256.
     """
 
     id: str
-    kind: Literal["hub", "folder", "demo"]
+    kind: Literal["hub", "folder", "file", "demo"]
     folder: Path
     revision: str | None = None
+    location: str = ""
+    format: str = TRANSFORMERS
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def entry(self) -> CheckpointEntry:
         """The manifest's form, with the sha256 over all weight files, those of a codec in a folder of its own too."""
         digests = [sha256_of_path(file) for file in sorted(self.folder.rglob("*.safetensors"))]
+        here = self.kind in ("folder", "file")
         return CheckpointEntry(
-            id=self.id if self.kind != "folder" else self.folder.name,
+            id=Path(self.id).resolve().name if here else self.id,
             kind=self.kind,
             revision=self.revision,
             sha256=digests[0] if len(digests) == 1 else sha256_of_json(digests),
-            location=str(self.folder) if self.kind == "folder" else self.id,
+            location=self.location or (str(self.folder) if here else self.id),
+            format=self.format,
+            origin=dict(self.origin),
         )
 
 
-def resolve_checkpoint(model: ModelInfo, name: str | None = None, revision: str | None = None) -> Checkpoint:
-    """Find a checkpoint and check that it is of this model's architecture and safe to read.
+def resolve_checkpoint(
+    model: ModelInfo, name: str | None = None, revision: str | None = None, options: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """Find a checkpoint, and check that it is one of this model, whole and safe to read.
 
     Args:
         model: the model family.
-        name: hub id, folder or `demo`; the model's default hub id when left out.
-        revision: branch, tag or commit, for hub ids only.
+        name: hub id, `hf://` name, folder, file or `demo`; the model's default hub id when left out.
+        revision: branch, tag or commit, for the hub only.
+        options: the model's own of `convert`, which may choose among what a repository holds.
 
     Raises:
-        CheckpointError: it is not there, of another architecture, or without safetensors.
+        CheckpointError: it is not there, of another architecture, damaged, or in a form that is not read.
         NoDemo: `demo` was asked for, and the model has none.
     """
     name = name or model.default_checkpoint
-    checkpoint = _locate(model, name, revision)
-    _check_architecture(model, checkpoint)
-    if not any(checkpoint.folder.glob("*.safetensors")):
-        raise CheckpointError(
-            f"{name} has no .safetensors weights", "Save it with `model.save_pretrained(folder)`; pickles are not read."
-        )
-    return checkpoint
+    if name == "demo":
+        return _demo(model, revision)
+    source = open_source(name, revision)
+    for layout in layouts_of(model):
+        if (foreign := layout.open(source, options or {})) is not None:
+            origin = {file: sha256_of_path(path) for file, path in sorted(foreign.files.items())}
+            folder = translated(model, origin, foreign)
+            export_of(model).check(folder)
+            return Checkpoint(name, source.kind, folder, source.revision, source.location, layout.name, origin)
+    folder = _transformers_folder(model, source)
+    return Checkpoint(name, source.kind, folder, source.revision, source.location)
 
 
 def fetch_folder(name: str) -> tuple[Path, str]:
-    """A part of a checkpoint that lives on its own, such as a codec.
+    """A part of a checkpoint that lives on its own in transformers' layout, such as a codec.
 
     Args:
         name: folder, or hub id, optionally with @revision.
@@ -80,69 +108,11 @@ def fetch_folder(name: str) -> tuple[Path, str]:
     Raises:
         CheckpointError: it is not there.
     """
-    if Path(name).is_dir():
-        return Path(name).resolve(), str(Path(name).resolve())
     hub_id, _, revision = name.partition("@")
-    if hub_id.count("/") != 1 or hub_id.startswith((".", "/")):
-        raise CheckpointError(f"no folder {name}", "Give a folder that exists, or a hub id (owner/name).")
-    found = _download(hub_id, revision or None)
-    return found.folder, f"{hub_id}@{found.revision}"
-
-
-def _locate(model: ModelInfo, name: str, revision: str | None) -> Checkpoint:
-    if name == "demo":
-        folder = DEMO_FOLDER / "checkpoints" / model.id
-        if not folder.is_dir():
-            raise NoDemo(f"no demo checkpoint for {model.id}", "Convert a hub id or a folder, and give its --bundle.")
-        _no_revision(name, revision)
-        return Checkpoint("demo", "demo", folder)
-    if Path(name).is_dir():
-        _no_revision(name, revision)
-        return Checkpoint(name, "folder", Path(name).resolve())
-    if Path(name).exists():
-        raise CheckpointError(f"{name} is a file", "Give the folder that holds config.json and model.safetensors.")
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        raise CheckpointError(f"no folder {name}", "Give a folder that exists, a hub id (owner/name) or `demo`.")
-    return _download(name, revision)
-
-
-def _no_revision(name: str, revision: str | None) -> None:
-    if revision:
-        raise CheckpointError(f"--revision belongs to hub ids, {name} is on this machine", "Leave --revision out.")
-
-
-def _download(hub_id: str, revision: str | None) -> Checkpoint:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(ALLOWED_FILES)))
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"the hub has no public {hub_id}", "Check the name; for a gated model accept its terms and set HF_TOKEN."
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise CheckpointError(
-            f"cannot fetch {hub_id} from the hub ({type(error).__name__})",
-            "Check the network, or give --checkpoint a folder or `demo`.",
-        ) from error
-    return Checkpoint(hub_id, "hub", folder, revision=folder.name)
-
-
-def _check_architecture(model: ModelInfo, checkpoint: Checkpoint) -> None:
-    file = checkpoint.folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        found = config.get("architectures") or [config.get("model_type", "unknown")]
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{checkpoint.id} has no readable config.json", "Give a folder in the hub's layout."
-        ) from error
-    if model.architecture not in found:
-        raise CheckpointError(
-            f"{checkpoint.id} is a {', '.join(map(str, found))}, {model.id} needs a {model.architecture}",
-            "Give a checkpoint of that class, or another model (`convert list`).",
-        )
+    source = open_source(name) if Path(name).is_dir() else open_source(hub_id, revision or None)
+    folder = source.fetch([*_small_files(source), *(weights := weight_files(source))])
+    check_weight_files(name, folder, weights)
+    return folder, f"{source.location}@{source.revision}" if source.revision else source.location
 
 
 def checkpoint_of_bundle(bundle: Bundle, model: ModelInfo) -> Checkpoint:
@@ -151,8 +121,9 @@ def checkpoint_of_bundle(bundle: Bundle, model: ModelInfo) -> Checkpoint:
     Raises:
         CheckpointError: it is no longer there, or its weights are others now.
     """
-    recorded = bundle.manifest.checkpoint
-    checkpoint = resolve_checkpoint(model, recorded.location, recorded.revision)
+    manifest = bundle.manifest
+    recorded = manifest.checkpoint
+    checkpoint = resolve_checkpoint(model, recorded.location, recorded.revision, manifest.options)
     if checkpoint.entry().sha256 != recorded.sha256:
         raise CheckpointError(f"{recorded.location} has changed since {bundle.path} was made", "Convert it again.")
     return checkpoint
@@ -165,3 +136,103 @@ def plan_of_bundle(bundle: Bundle, model: ModelInfo) -> ExportPlan:
         CheckpointError: the checkpoint is no longer there, or its weights are others now.
     """
     return export_of(model).plan(checkpoint_of_bundle(bundle, model).folder, bundle.manifest.options)
+
+
+def _demo(model: ModelInfo, revision: str | None) -> Checkpoint:
+    folder = DEMO_FOLDER / "checkpoints" / model.id
+    if not folder.is_dir():
+        raise NoDemo(f"no demo checkpoint for {model.id}", "Convert a hub id or a folder, and give its --bundle.")
+    if revision:
+        raise CheckpointError("--revision belongs to hub ids, demo is on this machine", "Leave --revision out.")
+    _transformers_folder(model, open_source(str(folder)))
+    return Checkpoint("demo", "demo", folder)
+
+
+def _transformers_folder(model: ModelInfo, source: Source) -> Path:
+    """The source as a folder in transformers' layout: small files, then weights."""
+    _refuse_near_misses(model, source)
+    _check_architecture(model, source)
+    folder = source.fetch(_small_files(source))
+    export_of(model).check(folder)
+    weights = weight_files(source)
+    if not weights:
+        raise _no_weights(source)
+    further = [file for file in source.files if file.endswith(".safetensors") and "/" in file]
+    source.fetch([*weights, *further])
+    check_weight_files(source.name, folder, weights)
+    return folder
+
+
+def _small_files(source: Source) -> list[str]:
+    return [file for file in source.files if file.endswith(_SMALL)]
+
+
+def _refuse_near_misses(model: ModelInfo, source: Source) -> None:
+    """What is no checkpoint in a known layout, but something that has a way to become one."""
+    name, files = source.name, source.files
+    if _ADAPTER_CONFIG in files:
+        raise CheckpointError(
+            f"{name} is an adapter (LoRA), not a whole model",
+            "Merge it (`merge_and_unload()` of peft), and save model and processor with `save_pretrained(folder)`.",
+        )
+    if MANIFEST in files:
+        raise CheckpointError(f"{name} is a bundle, already converted", "Give it to `infer` or `compare` as --bundle.")
+    if source.kind == "file" or source.entry:
+        raise CheckpointError(
+            f"{name} is a file that {model.id} cannot be read from",
+            "Give the folder or hub id that holds config.json and model.safetensors (docs/checkpoints.md).",
+        )
+    if CONFIG in files:
+        return
+    if any(file.endswith(".nemo") for file in files):
+        raise CheckpointError(
+            f"{name} holds a .nemo archive, {model.id} cannot be read from one",
+            "Give a checkpoint in transformers' layout.",
+        )
+    if found := next((file for file in files if file.endswith(_EXPORTED) or _exported_folder(file)), ""):
+        raise CheckpointError(
+            f"{name} holds an exported model ({found})", "Give the PyTorch checkpoint that it was made from."
+        )
+    raise CheckpointError(
+        f"{name} has no readable config.json",
+        f"Give a folder in the hub's layout, as `{model.architecture}.save_pretrained` writes it.",
+    )
+
+
+def _exported_folder(file: str) -> bool:
+    return any(part.endswith((".mlpackage", ".mlmodelc")) for part in file.split("/"))
+
+
+def _no_weights(source: Source) -> CheckpointError:
+    if pickles := [file for file in source.files if file.endswith(_PICKLES)]:
+        return CheckpointError(
+            f"{source.name} has no .safetensors weights ({pickles[0]} is a pickle)",
+            "Load it where it was trained, and `model.save_pretrained(folder)`; pickles are not read.",
+        )
+    return CheckpointError(
+        f"{source.name} has no .safetensors weights, model.safetensors or shards with their index",
+        "Save it with `model.save_pretrained(folder)`, or download it again; pickles are not read.",
+    )
+
+
+def _check_architecture(model: ModelInfo, source: Source) -> None:
+    config = read_json(source, CONFIG)
+    found = config.get("architectures") or []
+    if not isinstance(found, list):
+        found = [found]
+    if not found and config.get("model_type") == _model_type(model):
+        return
+    if model.architecture not in found:
+        said = ", ".join(map(str, found)) or f"model of type {config.get('model_type', 'unknown')}"
+        raise CheckpointError(
+            f"{source.name} is a {said}, {model.id} needs a {model.architecture}",
+            "Give a checkpoint of that class, or another model (`convert list`).",
+        )
+
+
+def _model_type(model: ModelInfo) -> str | None:
+    """The `model_type` of the model's class; None where transformers has no such class."""
+    import transformers
+
+    kind = getattr(transformers, model.architecture, None)
+    return kind.config_class.model_type if kind is not None else None

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import AutoProcessor, CohereAsrForConditionalGeneration
-from transformers.utils import logging
 
+from toolkit.export.pretrained import load_part, load_pretrained
 from toolkit.transcript import Token
 
 
@@ -60,13 +60,10 @@ class Reference:
     """
 
     def __init__(self, folder: Path, cache_tokens: int) -> None:
-        logging.disable_progress_bar()
-        self.processor = AutoProcessor.from_pretrained(folder)
+        self.processor = load_part(AutoProcessor, folder, "processor")
         self._dithering = copy(self.processor.feature_extractor)
         self.processor.feature_extractor.dither = 0.0
-        self.model = CohereAsrForConditionalGeneration.from_pretrained(
-            folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
-        ).eval()
+        self.model = load_pretrained(CohereAsrForConditionalGeneration, folder, attn_implementation="eager")
         self.config, self._cache_tokens = self.model.config, cache_tokens
 
     def run(self, audio: np.ndarray, language: str = "en", *, punctuation: bool = True) -> ReferenceRun:

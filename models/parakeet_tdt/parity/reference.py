@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoProcessor, ParakeetForTDT
-from transformers.utils import logging
 
+from toolkit.export.pretrained import load_part, load_pretrained
 from toolkit.transcript import Token, Word
 
 
@@ -73,11 +73,8 @@ class Reference:
     """
 
     def __init__(self, folder: Path) -> None:
-        logging.disable_progress_bar()
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = ParakeetForTDT.from_pretrained(
-            folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
-        ).eval()
+        self.processor = load_part(AutoProcessor, folder, "processor")
+        self.model = load_pretrained(ParakeetForTDT, folder, attn_implementation="eager")
         self.config = self.model.config
 
     def run(self, audio: np.ndarray) -> ReferenceRun:

@@ -21,7 +21,8 @@ from transformers import (
     PocketTTSForConditionalGeneration,
     PocketTTSProcessor,
 )
-from transformers.utils import logging
+
+from toolkit.export.pretrained import load_pretrained
 
 UNREACHABLE_LOGIT = float("inf")  # a threshold that no logit passes
 
@@ -84,12 +85,8 @@ class Reference:
     """
 
     def __init__(self, folder: Path, codec_folder: Path) -> None:
-        logging.disable_progress_bar()
-        level = logging.get_verbosity()
-        logging.set_verbosity_error()  # else a remark that the flow head has no attention
-        self.model = _loaded(PocketTTSForConditionalGeneration, folder)
-        self.codec = _loaded(PocketTTSAudioTokenizerModel, codec_folder)
-        logging.set_verbosity(level)
+        self.model = load_pretrained(PocketTTSForConditionalGeneration, folder, attn_implementation="eager")
+        self.codec = load_pretrained(PocketTTSAudioTokenizerModel, codec_folder, attn_implementation="eager")
         self.processor = _processor(folder, self.codec)
         self.config = self.model.config
 
@@ -244,11 +241,6 @@ class Reference:
             yield
         finally:
             delattr(self.model, name)
-
-
-def _loaded(kind: Any, folder: Path) -> Any:
-    """A model in eval mode and float32 with plain attention, from safetensors only."""
-    return kind.from_pretrained(folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32).eval()
 
 
 def _processor(folder: Path, codec: Any) -> Any:

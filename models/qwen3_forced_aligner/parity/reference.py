@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoProcessor, Qwen3ASRForTokenClassification
-from transformers.utils import logging
 
+from toolkit.export.pretrained import load_part, load_pretrained
 from toolkit.transcript import Word
 
 _ANY_LENGTH = 1_000_000  # mel frames, a multiple of every chunk: wider than any file
@@ -59,11 +59,8 @@ class Reference:
     """
 
     def __init__(self, folder: Path, *, full_attention: bool = False) -> None:
-        logging.disable_progress_bar()
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = Qwen3ASRForTokenClassification.from_pretrained(
-            folder, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
-        ).eval()
+        self.processor = load_part(AutoProcessor, folder, "processor")
+        self.model = load_pretrained(Qwen3ASRForTokenClassification, folder, attn_implementation="eager")
         self.config = self.model.config
         if full_attention:
             self.model.model.audio_tower.n_window_infer = _ANY_LENGTH

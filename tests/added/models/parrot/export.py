@@ -11,6 +11,11 @@ from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
 from wrappers.parrot import Ear
 
 
+def check(checkpoint: Path) -> None:
+    """Judge the configuration."""
+    json.loads((checkpoint / "config.json").read_text())["alphabet"]
+
+
 def plan(checkpoint: Path, options: Mapping[str, Any]) -> ExportPlan:
     """Declare the component; the option `frames` is how many one call takes."""
     weights = load_file(checkpoint / "model.safetensors")

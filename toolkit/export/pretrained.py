@@ -1,0 +1,173 @@
+"""Loading a model of transformers so that what it computes with is what the checkpoint holds, or an error.
+
+`from_pretrained` fills a tensor that the checkpoint lacks with random numbers, and prints a table.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import CheckpointError
+from toolkit.quiet import quiet
+
+_SHOWN = 3  # tensors named in a message
+_ADAPTER = ("lora_", "base_layer", "base_model.")
+_ADAPTER_STEP = (
+    "Merge the adapter into the model (`merge_and_unload()` of peft), and save it with `save_pretrained(folder)`."
+)
+
+
+def load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
+    """A model in eval mode and float32, from safetensors only, every tensor of it from the checkpoint.
+
+    Args:
+        kind: the class of transformers.
+        folder: checkpoint in transformers' layout.
+        options: further arguments of `from_pretrained`.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over, of another shape or not finite; a file is damaged; or the class
+            refuses the configuration.
+    """
+    import torch
+
+    with (
+        reading(folder, "cannot be loaded", "Download it again, or save it with `save_pretrained(folder)`."),
+        _silent(),
+    ):
+        model, report = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            local_files_only=True,
+            **options,
+        )
+    _judge(folder, report, len(model.state_dict()))
+    _check_finite(folder, model)
+    return model.eval().requires_grad_(False)
+
+
+def load_config(kind: Any, folder: Path) -> Any:
+    """The configuration of a class, checked by the class itself; no weight is read.
+
+    Raises:
+        CheckpointError: the class refuses it.
+    """
+    step = f"Give a checkpoint whose config.json {kind.__name__}.from_pretrained takes."
+    with reading(folder, "has a config.json that transformers refuses", step), _silent():
+        config = kind.config_class.from_pretrained(folder, local_files_only=True)
+    if quantised := getattr(config, "quantization_config", None):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else type(quantised).__name__
+        raise CheckpointError(
+            f"{folder.name} holds quantised weights ({method})", "Give the checkpoint that it was made from."
+        )
+    return config
+
+
+def load_part(kind: Any, folder: Path, what: str, **options: Any) -> Any:
+    """A tokenizer, feature extractor or processor of transformers.
+
+    Args:
+        kind: its class, or one of the Auto classes.
+        folder: checkpoint in transformers' layout.
+        what: its name, for the message.
+        options: further arguments of `from_pretrained`.
+
+    Raises:
+        CheckpointError: it is missing, or cannot be read.
+    """
+    step = f"Download the checkpoint again with its {what}, or save it there with `save_pretrained(folder)`."
+    with reading(folder, f"has no readable {what}", step), _silent():
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+
+
+@contextmanager
+def reading(folder: Path, problem: str, step: str) -> Iterator[None]:
+    """Turn what libraries raise on a damaged file into one line.
+
+    Raises:
+        CheckpointError: the block failed in one of the ways that damaged or foreign files make libraries fail.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    known = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, ArithmeticError)
+    try:
+        yield
+    except (*known, SafetensorError, StrictDataclassError) as error:
+        raise CheckpointError(f"{folder.name} {problem}: {_first_line(error)}", step) from error
+    except Exception as error:  # see below
+        if type(error) is not Exception:  # the tokenizers library raises bare ones
+            raise
+        raise CheckpointError(f"{folder.name} {problem}: {_first_line(error)}", step) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No table, remark or progress bar of transformers: what matters of them is in our errors."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _judge(folder: Path, report: Any, tensors: int) -> None:
+    missing, left = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    other = sorted(report["mismatched_keys"])
+    if not missing and not left and not other:
+        return
+    shapes = [f"{name} is {list(found)}, the class has {list(wanted)}" for name, found, wanted in other]
+    said = [
+        _listed(f"{len(missing)} of {tensors} tensors are missing", missing),
+        _listed(f"{len(left)} are not of this model", left),
+        _listed(f"{len(other)} have another shape", shapes),
+    ]
+    raise CheckpointError(
+        f"{folder.name}: {'; '.join(filter(None, said))}", _likely_cause(missing, left, other, tensors)
+    )
+
+
+def _listed(what: str, names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{what} ({', '.join(names[:_SHOWN])}{more})" if names else ""
+
+
+def _likely_cause(missing: list[str], left: list[str], other: list[Any], tensors: int) -> str:
+    if any(mark in name for name in left for mark in _ADAPTER):
+        return f"They look like an adapter that was not merged. {_ADAPTER_STEP}"
+    if len(missing) > tensors // 2:
+        return "It looks like another architecture, or an older format: save it with the present transformers."
+    if other and not missing and not left:
+        return "Its config.json describes another size of the model: give the one that was saved with the weights."
+    if missing and not left:
+        return "The file looks incomplete: save it again with `save_pretrained(folder)`, or download it again."
+    return (
+        "Save it with the present transformers, `save_pretrained(folder)`, from a model that loads without a warning."
+    )
+
+
+def _check_finite(folder: Path, model: Any) -> None:
+    """NaN would fail every gate later on, and only then."""
+    import torch
+
+    broken = [n for n, t in model.state_dict().items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if broken:
+        raise CheckpointError(
+            f"{folder.name}: {_listed(f'{len(broken)} tensors hold NaN or infinity', broken)}",
+            "Give a checkpoint of sound weights, such as the step of the training before.",
+        )
