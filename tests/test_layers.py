@@ -145,7 +145,7 @@ def test_no_file_is_in_a_circle():
 def test_a_reference_imports_nothing_that_it_judges(file):
     """The dataclasses of a transcript, and the loading that refuses an incomplete checkpoint: no part of the port."""
     ours = {name for name in imports(file) if name.split(".")[0] in HOUSES}
-    assert ours <= {"toolkit.transcript", "toolkit.export.pretrained.load_part", "toolkit.export.pretrained"}
+    assert ours <= {"toolkit.transcript", "toolkit.export.pretrained"}
 
 
 def code_words(file):
