@@ -53,6 +53,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     """
     model = load_model(checkpoint)
     processor = load_processor(checkpoint)
+    _check(model.config)
     full = options["audio_attention"] == "full"
     reach_s = model.config.num_labels * processor.timestamp_segment_time / 1000
     windows = _audio_functions(model.config, audio_seconds(str(options["audio_seconds"]), reach_s), full=full)

@@ -194,15 +194,19 @@ def _open_hub(name: str, repository: str, entry: str, revision: str | None) -> H
 
 
 def _cached(name: str, repository: str, entry: str, revision: str | None, reason: CheckpointError) -> HubSource:
-    """What earlier runs left of a repository in the hub's cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    """What earlier runs left of a repository in the hub's cache: the revision asked for, else what came last."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
 
-    try:
-        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        raise reason from None
-    return HubSource(name, repository, folder.name, tuple(sorted(_below(folder))), entry)
+    kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
+    snapshots = sorted(kept.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime)
+    if revision:
+        ref = kept / "refs" / revision
+        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
+        snapshots = [folder for folder in snapshots if folder.name == commit]
+    if not snapshots:
+        raise reason
+    return HubSource(name, repository, snapshots[-1].name, tuple(sorted(_below(snapshots[-1]))), entry)
 
 
 class _HubUnreachableError(CheckpointError):
