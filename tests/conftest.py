@@ -12,6 +12,29 @@ from toolkit.quiet import coremltools
 coremltools()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Translated checkpoints of the tests are not the user's."""
+    os.environ["SPEECH_COREML_CACHE"] = str(tmp_path_factory.mktemp("translated"))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub on this machine that this process fetches from; nothing is cached yet."""
+    from huggingface_hub import constants
+
+    from tests.hub import running
+
+    with running() as found:
+        files = found.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("SPEECH_COREML_CACHE", str(tmp_path / "translated"))
+        yield found
+
+
 @pytest.fixture(scope="session")
 def parakeet_bundle(tmp_path_factory):
     """A bundle of the demo checkpoint for audio of 4 s; not to be changed, others may be written beside it."""

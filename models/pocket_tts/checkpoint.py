@@ -17,9 +17,12 @@ from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.errors import CheckpointError
 from toolkit.export.checkpoint import fetch_folder
 from toolkit.export.pretrained import load_config, load_part, load_pretrained, reading
+from toolkit.export.source import open_source, read_json
+from toolkit.export.weights import check_weight_files, weight_files
 from wrappers.pocket_tts_codec import CodecDecoder
 
 CODEC_FOLDER = "audio_tokenizer"
+CONFIG, PROCESSOR, TEMPLATE = "config.json", "processor_config.json", "chat_template.jinja"
 
 
 def load_model(checkpoint: Path) -> Any:
@@ -44,12 +47,14 @@ def load_codec(folder: Path) -> Any:
         CheckpointError: the folder has no such codec, or the codec cannot be read or has no decoder.
     """
     step = "Give --audio-tokenizer the folder or hub id of a PocketTTSAudioTokenizerModel with a decoder."
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+    source = open_source(str(folder))
+    weights = weight_files(source)
+    if CONFIG not in source.files or not weights:
         raise CheckpointError(f"{folder} contains no codec (config.json and .safetensors)", step)
-    with reading(folder, "has a codec that cannot be read", step):
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "unknown")
+    kind = read_json(source, CONFIG).get("model_type", "unknown")
     if kind != PocketTTSAudioTokenizerConfig.model_type:
         raise CheckpointError(f"the codec in {folder} is a {kind}", step)
+    check_weight_files(str(folder), folder, weights)
     codec = load_pretrained(PocketTTSAudioTokenizerModel, folder)
     if codec.decoder is None:
         raise CheckpointError(f"the codec in {folder} has no decoder", step)
@@ -62,14 +67,17 @@ def load_processor(checkpoint: Path) -> Any:
     Raises:
         CheckpointError: tokenizer, feature extractor or chat template are missing.
     """
-    config, template = checkpoint / "processor_config.json", checkpoint / "chat_template.jinja"
-    step = "Give a folder that `PocketTTSProcessor.save_pretrained` wrote."
-    with reading(checkpoint, "lacks what prepares its texts", step):
-        rules = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-        names = ("short_text_max_words", "frames_after_eos_short_text", "frames_after_eos", "fade_in_duration")
+    source = open_source(str(checkpoint))
+    rules = read_json(source, PROCESSOR) if PROCESSOR in source.files else {}
+    template = source.fetch([TEMPLATE]) / TEMPLATE
+    names = ("short_text_max_words", "frames_after_eos_short_text", "frames_after_eos", "fade_in_duration")
+    parts = (
+        load_part(PocketTTSFeatureExtractor, checkpoint, "feature extractor"),
+        load_part(AutoTokenizer, checkpoint, "tokenizer"),
+    )
+    with reading(checkpoint, "has no readable processor", "Save it with `PocketTTSProcessor.save_pretrained(folder)`."):
         return PocketTTSProcessor(
-            load_part(PocketTTSFeatureExtractor, checkpoint, "feature extractor"),
-            load_part(AutoTokenizer, checkpoint, "tokenizer"),
+            *parts,
             chat_template=template.read_text(encoding="utf-8"),
             **{name: rules[name] for name in names if name in rules},
         )

@@ -97,7 +97,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def rebuild_step(manifest: Manifest, path: Path) -> str:
     """The command that makes this bundle anew."""
-    source = manifest.checkpoint.id if manifest.checkpoint.kind != "folder" else manifest.checkpoint.location
+    source = manifest.checkpoint.location
     revision = f" --revision {manifest.checkpoint.revision}" if manifest.checkpoint.revision else ""
     precisions = {component.precision for component in manifest.components}
     precision = f" --precision {precisions.pop()}" if len(precisions) == 1 else ""

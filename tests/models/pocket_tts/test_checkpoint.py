@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 
-import huggingface_hub
 import pytest
 from safetensors.numpy import load_file, save_file
 from transformers import PocketTTSAudioTokenizerConfig, PocketTTSAudioTokenizerModel
@@ -14,12 +13,12 @@ import convert
 from commands.conversion import ConvertRequest, prepare
 from models.pocket_tts import MODEL, export
 from tests.command_runner import command_runner
+from tests.hub import COMMIT
 from tests.models.bundles import bundle_without_packages
 from tests.models.pocket_tts.tiny import CODEC, tiny_codec
 
 DEFAULTS = {option.name: option.default for option in MODEL.options["convert"]}
 SLOTS = 96
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def planned(checkpoint, **options):
@@ -72,24 +71,14 @@ def test_a_codec_in_a_folder_that_the_processor_names(copied):
 
 
 @pytest.fixture
-def hub(small, tmp_path, monkeypatch):
-    """A stand-in for the hub, with one repository; lists what was asked for."""
-    folder, asked = tmp_path / "hub" / "snapshots" / COMMIT, []
-    shutil.copytree(small / "audio_tokenizer", folder)
-
-    def snapshot_download(name, *, revision=None, allow_patterns):
-        asked.append((name, revision))
-        if name != "kyutai/codec":
-            raise OSError(f"no {name}")
-        assert not any("bin" in pattern or "py" in pattern for pattern in allow_patterns)
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return asked
+def codec_hub(small, hub):
+    """A hub with one repository, a codec."""
+    hub.publish("kyutai/codec", small / "audio_tokenizer")
+    return hub
 
 
 @pytest.mark.parametrize("where", ["processor", "option"])
-def test_a_codec_on_the_hub_is_pinned_to_its_commit(copied, hub, where):
+def test_a_codec_on_the_hub_is_pinned_to_its_commit(copied, codec_hub, where):
     options = {"audio_tokenizer": "kyutai/codec"} if where == "option" else {}
     if where == "processor":
         shutil.rmtree(copied / "audio_tokenizer")
@@ -97,11 +86,20 @@ def test_a_codec_on_the_hub_is_pinned_to_its_commit(copied, hub, where):
     pinned = f"kyutai/codec@{COMMIT}"
     assert planned(copied, **options).options["audio_tokenizer"] == pinned
     assert planned(copied, audio_tokenizer=pinned).options["audio_tokenizer"] == pinned
-    assert hub == [("kyutai/codec", None), ("kyutai/codec", COMMIT)]
+    assert set(codec_hub.fetched) == {"kyutai/codec/config.json", "kyutai/codec/model.safetensors"}
 
 
 def without_codec(checkpoint):
     shutil.rmtree(checkpoint / "audio_tokenizer")
+
+
+def with_an_extractor_alone(checkpoint):
+    """The feature extractor's settings in a file of their own, as older releases write them; none of the processor."""
+    without_codec(checkpoint)
+    processor = checkpoint / "processor_config.json"
+    extractor = json.loads(processor.read_text())["feature_extractor"]
+    (checkpoint / "preprocessor_config.json").write_text(json.dumps(extractor))
+    processor.unlink()
 
 
 def without_weights_of_the_codec(checkpoint):
@@ -153,14 +151,17 @@ def with_cut_file(name):
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
 BAD_CHECKPOINTS = {
     "no_codec": (without_codec, "no folder audio_tokenizer, and no processor_config.json that says where its codec is"),
-    "no_processor_config": (lambda c: (without_codec(c), without("processor_config.json")(c)), "where its codec is"),
+    "no_processor_config": (with_an_extractor_alone, "where its codec is"),
     "codec_not_there": (with_codec_elsewhere("codec"), "no folder codec"),
     "codec_outside": (with_codec_elsewhere("../codec"), "no folder ../codec"),
-    "codec_not_on_the_hub": (with_codec_elsewhere("kyutai/other"), "cannot fetch kyutai/other from the hub"),
+    "codec_not_on_the_hub": (with_codec_elsewhere("kyutai/other"), "the hub has no public kyutai/other"),
     "codec_without_weights": (without_weights_of_the_codec, "contains no codec"),
-    "codec_cut": (with_cut_file("audio_tokenizer/model.safetensors"), "audio_tokenizer cannot be read"),
-    "codec_of_other_sizes": (with_rewritten_codec(hidden_size=64), "audio_tokenizer cannot be read"),
-    "codec_config_broken": (with_content("audio_tokenizer/config.json", "{"), "audio_tokenizer cannot be read"),
+    "codec_cut": (with_cut_file("audio_tokenizer/model.safetensors"), "model.safetensors is damaged or incomplete"),
+    "codec_of_other_sizes": (with_rewritten_codec(hidden_size=64), "audio_tokenizer: .* have another shape"),
+    "codec_config_broken": (
+        with_content("audio_tokenizer/config.json", "{"),
+        "audio_tokenizer has no readable config.json",
+    ),
     "codec_of_another_kind": (with_rewritten_codec(model_type="mimi"), "is a mimi"),
     "codec_without_decoder": (with_codec_that_only_encodes, "has no decoder"),
     "codec_of_other_latents": (with_codec(latent_dim=6), "makes latents of 8 at 12.5 Hz, the codec takes 6 at 12.5"),
@@ -175,14 +176,14 @@ BAD_CHECKPOINTS = {
         lambda c: rewrite(c / "config.json", rope_parameters=LINEAR),
         "pocket_tts: rotary embedding 'linear' is not supported",
     ),
-    "no_tokenizer": (without("tokenizer.json"), "lacks what prepares its texts"),
-    "no_template": (without("chat_template.jinja"), "lacks what prepares its texts"),
-    "no_extractor": (without("processor_config.json"), "lacks what prepares its texts"),
+    "no_tokenizer": (without("tokenizer.json"), "has no readable tokenizer"),
+    "no_template": (without("chat_template.jinja"), "has no file chat_template.jinja"),
+    "no_extractor": (without("processor_config.json"), "has no readable feature extractor"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_CHECKPOINTS)
-def test_a_bad_checkpoint_is_one_clear_line(copied, hub, tmp_path, monkeypatch, capsys, case):
+def test_a_bad_checkpoint_is_one_clear_line(copied, codec_hub, tmp_path, monkeypatch, capsys, case):
     change, complaint = BAD_CHECKPOINTS[case]
     change(copied)
     capsys.readouterr()
