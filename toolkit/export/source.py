@@ -18,6 +18,10 @@ HUB_SCHEME = "hf://"
 _POINTER = b"version https://git-lfs"
 
 
+class HubRefused(CheckpointError):
+    """The hub did not answer, or wants a token; what is in its cache here may do."""
+
+
 class Source(Protocol):
     """A listing of files, and a way to have some of them on this machine.
 
@@ -186,8 +190,8 @@ def _open_hub(name: str, repository: str, entry: str, revision: str | None) -> H
             info = HfApi().model_info(repository, revision=revision)
             files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
             source = HubSource(name, repository, str(info.sha), files, entry)
-    except _HubUnreachableError as unreachable:
-        source = _cached(name, repository, entry, revision, unreachable)
+    except HubRefused as refused:
+        source = _cached(name, repository, entry, revision, refused)
     if entry and entry not in source.files:
         raise CheckpointError(f"{repository} has no file {entry}", "Check the name of the file.")
     return source
@@ -209,10 +213,6 @@ def _cached(name: str, repository: str, entry: str, revision: str | None, reason
     return HubSource(name, repository, snapshots[-1].name, tuple(sorted(_below(snapshots[-1]))), entry)
 
 
-class _HubUnreachableError(CheckpointError):
-    """The network or the hub did not answer; what is in the cache may do."""
-
-
 @contextmanager
 def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
     """Turn the hub's refusals into one line with the next step."""
@@ -225,7 +225,7 @@ def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise CheckpointError(f"'{repository}' is no hub id", "Give owner/name, a folder, or `demo`.") from error
     except errors.GatedRepoError as error:
-        raise CheckpointError(
+        raise HubRefused(
             f"{repository} is gated", "Accept its terms on its page, and set HF_TOKEN to a token of your account."
         ) from error
     except errors.RepositoryNotFoundError as error:
@@ -242,11 +242,11 @@ def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
         raise _unreachable(repository, error) from error
 
 
-def _unreachable(repository: str, error: Exception) -> _HubUnreachableError:
+def _unreachable(repository: str, error: Exception) -> HubRefused:
     from huggingface_hub import is_offline_mode
 
     offline = " since HF_HUB_OFFLINE is set" if is_offline_mode() else ""
-    return _HubUnreachableError(
+    return HubRefused(
         f"cannot fetch {repository} from the hub{offline} ({type(error).__name__})",
         "Check the network, or give --checkpoint a folder or `demo`.",
     )
