@@ -47,7 +47,7 @@ def inspect(
 def _model_command(model: ModelInfo) -> Callable[..., None]:
     def command(
         checkpoint: Annotated[
-            str, typer.Option(help="Hub id, folder in the hub's layout, or demo.")
+            str, typer.Option(help="Hub id, folder, file, hf://OWNER/REPO/FILE, or demo (docs/checkpoints.md).")
         ] = model.default_checkpoint,
         revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
         output: Annotated[Path | None, typer.Option(help="Folder to write (default: build/MODEL/CHECKPOINT).")] = None,

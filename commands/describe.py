@@ -65,7 +65,7 @@ def text_from_description(description: dict[str, Any]) -> str:
     size = f", {_megabytes(description['size_bytes'])}" if "size_bytes" in description else ""
     title = "would write" if description.get("dry_run") else "bundle"
     lines = [
-        f"{title} {description['bundle']}: {description['model']} from {description['checkpoint']['id']}, "
+        f"{title} {description['bundle']}: {description['model']} from {_origin(description['checkpoint'])}, "
         f"target {description['target']}{size}"
     ]
     for key in ("converted", "kept"):
@@ -75,6 +75,13 @@ def text_from_description(description: dict[str, Any]) -> str:
         lines += _component_lines(component)
     lines.append(f"host files: {', '.join(description['assets'])}")
     return "\n".join(lines)
+
+
+def _origin(checkpoint: dict[str, Any]) -> str:
+    """A checkpoint's name, with its commit, and its format where that is not transformers'."""
+    commit = f"@{revision[:12]}" if (revision := checkpoint["revision"]) else ""
+    form = f" ({checkpoint['format']})" if checkpoint["format"] != "transformers" else ""
+    return f"{checkpoint['id']}{commit}{form}"
 
 
 def _component(path: Path, entry: ComponentEntry) -> dict[str, Any]:
