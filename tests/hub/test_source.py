@@ -87,6 +87,13 @@ def test_hidden_folders_are_not_listed(tmp_path):
     assert open_source(str(tmp_path)).files == ("config.json",)
 
 
+def test_beside_a_file_only_the_nearest_folders_are_listed(tmp_path):
+    for name in ("model.yaml", "voices/a.safetensors", "photos/2024/party.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert open_source(str(tmp_path / "model.yaml")).files == ("model.yaml", "voices/a.safetensors")
+
+
 def test_a_file_names_its_folder_and_itself(tmp_path):
     (tmp_path / "model.nemo").touch()
     source = open_source(str(tmp_path / "model.nemo"))

@@ -16,6 +16,8 @@ from toolkit.errors import CheckpointError
 HUB_SCHEME = "hf://"
 # How a file begins that stands for one in Git LFS.
 _POINTER = b"version https://git-lfs"
+_LEVELS = 5  # of folders that are listed; a repository has fewer
+_LEVELS_BESIDE_A_FILE = 2  # its own folder may be a large one, such as the user's downloads
 
 
 class HubRefused(CheckpointError):
@@ -131,10 +133,9 @@ def open_source(name: str, revision: str | None = None) -> Source:
         files = tuple(sorted(_below(path.resolve())))
         return LocalSource(name, "folder", str(path.resolve()), path.resolve(), files)
     if path.is_file():
-        folder = path.resolve().parent
-        return LocalSource(
-            name, "file", str(path.resolve()), folder, tuple(sorted(_below(folder))), path.resolve().name
-        )
+        file = path.resolve()
+        files = tuple(sorted(_below(file.parent, _LEVELS_BESIDE_A_FILE)))
+        return LocalSource(name, "file", str(file), file.parent, files, file.name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(f"no folder {name}", "Give a folder that exists, a hub id (owner/name) or `demo`.")
     return _open_hub(name, name, "", revision)
@@ -161,13 +162,20 @@ def read_json(source: Source, name: str) -> dict[str, Any]:
     return content
 
 
-def _below(folder: Path) -> Iterator[str]:
-    """Files of a folder, but for what lies in hidden folders such as .git and .cache."""
-    for item in folder.iterdir():
+def _below(folder: Path, levels: int = _LEVELS) -> Iterator[str]:
+    """Files of a folder, but for what lies in hidden folders such as .git and .cache, or deeper than `levels`.
+
+    A folder that may not be read counts as empty: what it should have held is then reported as missing.
+    """
+    try:
+        items = list(folder.iterdir())
+    except PermissionError:
+        return
+    for item in items:
         if item.is_file():
             yield item.name
-        elif item.is_dir() and not item.name.startswith("."):
-            yield from (posixpath.join(item.name, name) for name in _below(item))
+        elif levels > 1 and item.is_dir() and not item.name.startswith("."):
+            yield from (posixpath.join(item.name, name) for name in _below(item, levels - 1))
 
 
 def _parts(name: str, revision: str | None) -> tuple[str, str, str | None]:
