@@ -19,7 +19,11 @@ MODEL = ModelInfo(
         ),
         "infer": (
             ModelOption(
-                "max_symbols", int, 0, "Maximum tokens per encoder frame; 0 means unlimited, as in transformers."
+                "max_symbols",
+                str,
+                "0",
+                "Maximum tokens per encoder frame, 10 by default in NeMo; `checkpoint` takes the checkpoint's own value, "
+                "and 0 means unlimited, as in transformers.",
             ),
         ),
     },

@@ -11,7 +11,7 @@ from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import EncoderWindow, HostSchema, host_arrays, host_constants
 from toolkit.component import Runtime
 from toolkit.contract import Progress, Transcriber
-from toolkit.errors import BundleError, RuntimeFault, ToolkitError
+from toolkit.errors import BundleError, OptionError, RuntimeFault
 from toolkit.loops.fixed_windows import encode_mel, first_form, smallest_window
 from toolkit.loops.timestamps import tokens_from_emissions, words_from_tokens
 from toolkit.loops.transducer import DecisionStep, Decoded, Emission, FusedStep, SplitStep, Step, greedy
@@ -61,12 +61,12 @@ class Pipeline(Transcriber):
         bundle: an opened bundle; constants, mel filters and tokenizer come from it.
         runtime: runs its components.
         step: form of the decoding step; `auto` is the first of fused, decision, split that the bundle holds.
-        max_symbols: bound on tokens at one frame; 0 is none, as the class has it.
+        max_symbols: bound on tokens at one frame; 0 is none, as the class has it; `checkpoint` is the checkpoint's own.
         encoder_function: use this length of the encoder only.
 
     Raises:
         BundleError: the bundle lacks what the pipeline needs.
-        ToolkitError: a negative bound.
+        OptionError: a bound that is none of these.
     """
 
     def __init__(
@@ -75,13 +75,12 @@ class Pipeline(Transcriber):
         runtime: Runtime,
         *,
         step: StepForm | Literal["auto"] = "auto",
-        max_symbols: int = 0,
+        max_symbols: int | str = 0,
         encoder_function: str | None = None,
     ) -> None:
-        if max_symbols < 0:
-            raise ToolkitError(f"--max-symbols is {max_symbols}", "Give 0 for no bound, or a positive number.")
         self.host = host_constants(bundle, HostConstants)
-        self._bundle, self._runtime, self._max_symbols = bundle, runtime, max_symbols
+        self._max_symbols = _symbols(max_symbols, self.host.max_symbols_per_step)
+        self._bundle, self._runtime = bundle, runtime
         filters, window = host_arrays(bundle, "features.safetensors", "mel_filters", "window")
         self._mel = NemoMel(self.host.mel, filters, window, self.host.sample_rate)
         self._detokeniser = Detokeniser(bundle.asset("tokenizer.json"), self.host.special_ids)
@@ -186,3 +185,12 @@ class Pipeline(Transcriber):
 
     def _window_for(self, length: int) -> EncoderWindow:
         return smallest_window(self._windows, length, lambda window: window.mel_frames)
+
+
+def _symbols(value: int | str, of_checkpoint: int) -> int:
+    """The bound on tokens at one frame that `--max-symbols` gives."""
+    if value == "checkpoint":
+        return of_checkpoint
+    if not str(value).isdecimal():
+        raise OptionError(f"--max-symbols is {value}; give 0 for no bound, a positive number, or `checkpoint`")
+    return int(value)

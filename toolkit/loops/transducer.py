@@ -152,15 +152,18 @@ def greedy(step: Step, frames: np.ndarray, *, blank_id: int, max_steps: int, max
         step: prediction network and joint.
         frames: valid encoder frames [T, D], float32.
         blank_id: id of the blank.
-        max_steps: steps after which the loop ends, finished or not.
-        max_symbols: tokens at one frame after which the loop advances by one frame; 0 is no bound, as the class has it.
+        max_steps: steps after which the loop ends, finished or not; it does not apply where `max_symbols` is given, since
+            that bounds the steps, and the loop always finishes.
+        max_symbols: tokens at one frame after which the loop advances by one frame, as NeMo's batched greedy search has
+            it (10 by default); 0 is no bound, as the class has it.
 
     Raises:
         RuntimeFault: a component returned a negative token or duration.
     """
     state, position, symbols = step.start(), 0, 0
     emissions: list[Emission] = []
-    while position < len(frames) and len(emissions) < max_steps:
+    most = max_symbols * len(frames) if max_symbols else max_steps
+    while position < len(frames) and len(emissions) < most:
         decision, state = step(state, frames[position])
         _check(decision)
         blank = decision.token_id == blank_id

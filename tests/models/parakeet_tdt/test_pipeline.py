@@ -72,10 +72,11 @@ def test_a_model_that_never_advances_ends_at_the_class_limit(tmp_path, audio):
 
 
 @pytest.mark.parametrize("step", ["split", "decision", "fused"])
-def test_max_symbols_bounds_the_tokens_at_one_frame(tmp_path, audio, step):
-    transcript_tokens = opened(tmp_path, stuck_model(), step=step, max_symbols=3).transcribe(audio).tokens
+@pytest.mark.parametrize(("bound", "symbols"), [(3, 3), ("10", 10), (25, 25), ("checkpoint", 10)])
+def test_max_symbols_bounds_the_tokens_at_one_frame(tmp_path, audio, step, bound, symbols):
+    transcript_tokens = opened(tmp_path, stuck_model(), step=step, max_symbols=bound).transcribe(audio).tokens
     starts = [round(t.start_s / 0.08) for t in transcript_tokens]
-    assert starts == [frame for frame in range(16) for _ in range(3)]
+    assert starts == [frame for frame in range(16) for _ in range(symbols)]
 
 
 def test_a_negative_bound_is_refused(tmp_path):

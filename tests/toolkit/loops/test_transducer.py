@@ -51,9 +51,9 @@ def test_the_limit_ends_the_loop_and_says_so():
     assert not decoded.finished
 
 
-@pytest.mark.parametrize("bound", [1, 2, 5])
-def test_the_bound_on_symbols_moves_on(bound):
-    decoded = run((1, 0), max_symbols=bound)
+@pytest.mark.parametrize("bound", [1, 2, 5, 10, 40])
+def test_the_bound_on_symbols_moves_on_whatever_the_limit_of_steps(bound):
+    decoded = run((1, 0), max_symbols=bound, max_steps=10 * len(FRAMES) - 1)
     assert [e.frame for e in decoded.emissions] == [frame for frame in range(6) for _ in range(bound)]
     assert decoded.finished
 
