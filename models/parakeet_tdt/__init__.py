@@ -22,8 +22,8 @@ MODEL = ModelInfo(
                 "max_symbols",
                 str,
                 "0",
-                "Maximum tokens per encoder frame, 10 by default in NeMo; `checkpoint` takes the checkpoint's own value, "
-                "and 0 means unlimited, as in transformers.",
+                "Maximum tokens per encoder frame, 10 by default in NeMo; `checkpoint` takes the checkpoint's own "
+                "value, and 0 means unlimited, as in transformers.",
             ),
         ),
     },

@@ -152,8 +152,8 @@ def greedy(step: Step, frames: np.ndarray, *, blank_id: int, max_steps: int, max
         step: prediction network and joint.
         frames: valid encoder frames [T, D], float32.
         blank_id: id of the blank.
-        max_steps: steps after which the loop ends, finished or not; it does not apply where `max_symbols` is given, since
-            that bounds the steps, and the loop always finishes.
+        max_steps: steps after which the loop ends, finished or not; `max_symbols` takes its place where it is given,
+            since that bounds the steps too, and the loop then always finishes.
         max_symbols: tokens at one frame after which the loop advances by one frame, as NeMo's batched greedy search has
             it (10 by default); 0 is no bound, as the class has it.
 
