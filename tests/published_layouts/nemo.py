@@ -12,7 +12,7 @@ from copy import deepcopy
 import torch
 import yaml
 from safetensors.torch import load_file
-from sentencepiece import sentencepiece_model_pb2
+from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 from transformers import ParakeetFeatureExtractor
 
 PREFIX = "0f1e2d3c4b5a69788796a5b4c3d2e1f0_"  # NeMo writes one of these in front of the tokenizer's files
@@ -32,29 +32,28 @@ _PATTERNS = (
 )
 
 
-def write_nemo(folder, archive, *, change=None, mode="w", dtype=None, members=None, weights=None):
-    """Write the `.nemo` of a checkpoint in transformers' layout, whose tokenizer is BPE.
+def write_nemo(folder, archive, *, change=None, mode="w", dtype=None, members=None, pieces=None):
+    """Write the `.nemo` of a checkpoint in transformers' layout.
 
     Args:
         folder: the checkpoint.
         archive: file to write.
-        change: changes the configuration in place.
+        change: changes configuration and table of tensors in place.
         mode: of the tar, `w:gz` for a gzipped one.
         dtype: of the weights.
         members: further or other members, name -> content; None leaves one out.
-        weights: changes the table of tensors in place.
+        pieces: another SentencePiece model; that of the checkpoint's tokenizer, which is BPE, where it is left out.
     """
-    config = nemo_config(json.loads((folder / "config.json").read_text()), pieces_of(folder))
-    if change:
-        change(config)
+    model = pieces or sentencepiece_model(folder)
+    labels = [p.piece for p in sentencepiece_model_pb2.ModelProto.FromString(model).pieces]
+    config = nemo_config(json.loads((folder / "config.json").read_text()), labels)
     tensors = nemo_tensors(folder, dtype)
-    if weights:
-        weights(tensors)
-    pieces = pieces_of(folder)
+    if change:
+        change(config, tensors)
     content = {
-        f"{PREFIX}tokenizer.vocab": "".join(f"{p}\t{-i}\n" for i, p in enumerate(pieces)).encode(),
-        f"{PREFIX}vocab.txt": "".join(f"{p}\n" for p in pieces).encode(),
-        f"{PREFIX}tokenizer.model": sentencepiece_model(folder),
+        f"{PREFIX}tokenizer.vocab": "".join(f"{p}\t{-i}\n" for i, p in enumerate(labels)).encode(),
+        f"{PREFIX}vocab.txt": "".join(f"{p}\n" for p in labels).encode(),
+        f"{PREFIX}tokenizer.model": model,
         "model_config.yaml": yaml.safe_dump(config, sort_keys=False).encode(),
         "model_weights.ckpt": saved(tensors),
     }
@@ -89,11 +88,28 @@ def nemo_tensors(folder, dtype=None):
     return tensors
 
 
-def nemo_config(config, pieces):
+def without_dropout_of_the_joint(config, tensors):
+    """NeMo's joint has no dropout module then, and its last layer another number."""
+    config["joint"]["jointnet"]["dropout"] = 0.0
+    for part in ("weight", "bias"):
+        tensors[f"joint.joint_net.1.{part}"] = tensors.pop(f"joint.joint_net.2.{part}")
+
+
+def trained_pieces(sentences, size, **options):
+    """A SentencePiece model of its own, trained on sentences."""
+    stream = io.BytesIO()
+    defaults = {"model_type": "bpe", "bos_id": -1, "eos_id": -1, "minloglevel": 2, "hard_vocab_limit": False}
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_writer=stream, vocab_size=size, **(defaults | options)
+    )
+    return stream.getvalue()
+
+
+def nemo_config(config, labels):
     """The `model_config.yaml` of NeMo 2.7.3 for a `ParakeetTDTConfig`, as `save_to` resolves it."""
     encoder, durations = config["encoder_config"], list(config["durations"])
     width, hidden = encoder["hidden_size"], config["decoder_hidden_size"]
-    labels = list(pieces)
+    labels = list(labels)
     return deepcopy(
         {
             "sample_rate": 16000,
@@ -217,12 +233,6 @@ def nemo_config(config, pieces):
     )
 
 
-def pieces_of(folder):
-    """The pieces of a BPE tokenizer.json, in the order of their ids, without the blank."""
-    vocabulary = _tokenizer(folder)["model"]["vocab"]
-    return sorted(vocabulary, key=vocabulary.get)
-
-
 def sentencepiece_model(folder):
     """The SentencePiece model whose pieces and merges are those of a BPE tokenizer.json."""
     content = _tokenizer(folder)
@@ -231,7 +241,8 @@ def sentencepiece_model(folder):
     for rank, pair in enumerate(content["model"]["merges"]):
         ranks.setdefault("".join(pair), rank)
     proto = sentencepiece_model_pb2.ModelProto()
-    for index, piece in enumerate(pieces_of(folder)):
+    vocabulary = content["model"]["vocab"]
+    for index, piece in enumerate(sorted(vocabulary, key=vocabulary.get)):  # the blank is no piece
         kind = 2 if piece == "<unk>" else 3 if piece in special else 1
         score = -float(ranks.get(piece, len(ranks) + index)) if kind == 1 else 0.0
         proto.pieces.add(piece=piece, score=score, type=kind)
