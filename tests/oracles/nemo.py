@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from commands.conversion import ConvertRequest, convert, prepare
 from models.parakeet_tdt import MODEL
 from models.parakeet_tdt.parity.reference import Reference
 from models.parakeet_tdt.pipeline import Pipeline
 from tests.models.bundles import host_bundle
-from tests.models.parakeet_tdt.tiny import DEMO, save_tiny_checkpoint
 from tests.oracles.environment import environment
-from tests.published_layouts.nemo import trained_pieces, without_dropout_of_the_joint, write_nemo
-from toolkit.audio.read import read_audio
+from tests.oracles.nemo_cases import Case, write_cases, write_clips
 from toolkit.bundle.bundle import open_bundle
 from toolkit.contract import export_of
 from toolkit.export.checkpoint import resolve_checkpoint
@@ -34,55 +31,11 @@ from toolkit.text.detokenise import Detokeniser
 
 REQUIREMENT = "nemo_toolkit[asr]==2.7.3"
 SIDE = Path(__file__).with_name("nemo_side.py")
-CLIPS = DEMO.parents[1] / "clips"
-SHORT = ("ps_cards_001", "praatio_mary")
 WINDOWS = {"audio_seconds": "5,15"}
 NAMES = ("mel", "encoder", "prediction", "token logits", "duration logits")
 DECISIONS = ("tokens", "frames", "durations", "text")
-# Relative error in the L2 norm. float32: two summation orders; float16: packages, whose gate against the wrappers is 2e-2.
+# Relative error in the L2 norm. float32: two orders of summation; float16: the packages' gate against the wrappers.
 LIMITS = {"float32": dict.fromkeys(NAMES, 2e-5), "float16": {"mel": 2e-5} | dict.fromkeys(NAMES[1:], 2e-2)}
-PLAIN = {"attention_bias": False, "convolution_bias": False, "scale_input": False}
-WIDE_MELS = {"num_mel_bins": 128, "num_hidden_layers": 3, "num_attention_heads": 8}
-KERNEL_5 = {"hidden_size": 48, "num_attention_heads": 3, "conv_kernel_size": 5, "intermediate_size": 192}
-PUBLISHED = {"hidden_size": 1024, "num_attention_heads": 8, "intermediate_size": 4096, "subsampling_conv_channels": 256}
-# Seven with the switches of published checkpoints (no biases, no input scaling) in several sizes; two others.
-RANDOM: dict[str, dict[str, Any]] = {
-    "2 layers": {"encoder_config": PLAIN},
-    "128 mels, 3 layers, 8 heads": {"encoder_config": PLAIN | WIDE_MELS},
-    "one LSTM layer": {"encoder_config": PLAIN, "num_decoder_layers": 1},
-    "kernel 5, width 48": {"encoder_config": PLAIN | KERNEL_5, "decoder_hidden_size": 24},
-    "factor 4, 7 durations": {"encoder_config": PLAIN | {"subsampling_factor": 4}, "durations": tuple(range(7))},
-    "weights in bfloat16": {"encoder_config": PLAIN | {"num_mel_bins": 128}},
-    "published widths, 2 of 24 layers": {
-        "encoder_config": PLAIN | PUBLISHED | {"num_mel_bins": 128},
-        "decoder_hidden_size": 640,
-    },
-    "biases, scaling, joint without dropout": {},
-    "255 pieces with punctuation": {"encoder_config": PLAIN, "vocab_size": 256, "blank_token_id": 255},
-}
-
-
-@dataclass
-class Case:
-    """One archive, and what NeMo is to do with it."""
-
-    name: str
-    archive: str
-    clips: tuple[str, ...]
-    speaks: bool = False  # random weights make no words
-    durations: int = 5
-    strategies: tuple[tuple[str, int], ...] = (("greedy_batch", 10),)
-    ids: list[list[int]] = field(default_factory=list)
-
-    def job(self):
-        return {
-            "name": self.archive.removesuffix(".nemo"),
-            "archive": self.archive,
-            "clips": self.clips,
-            "durations": list(range(self.durations)),
-            "strategies": self.strategies,
-            "ids": self.ids,
-        }
 
 
 @dataclass
@@ -130,7 +83,7 @@ def run():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ[CACHE_VARIABLE] = str(folder / "cache")
-        clips, cases = _clips(folder), _cases(folder)
+        clips, cases = write_clips(folder), write_cases(folder)
         (folder / "jobs.json").write_text(json.dumps([case.job() for case in cases]))
         environ = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         # -P: this folder, whose nemo.py would stand for the package, stays out of the path.
@@ -141,68 +94,6 @@ def run():
             rows += _rows(folder, case, theirs, clips)
             notes += _notes(folder, case, theirs, clips)
         return _page(rows, notes, side_by_side(folder))
-
-
-def _clips(folder):
-    """Name -> samples of the 13 human clips, written for the other side."""
-    clips = {f.stem: read_audio(f, 16000) for f in sorted([*CLIPS.glob("*.wav"), *(CLIPS / "other").glob("*.wav")])}
-    for name, audio in clips.items():
-        np.save(folder / f"{name}.npy", audio)
-    return clips
-
-
-def _cases(folder):
-    names = tuple(sorted(f.stem for f in [*CLIPS.glob("*.wav"), *(CLIPS / "other").glob("*.wav")]))
-    write_nemo(DEMO, folder / "demo.nemo")
-    write_nemo(DEMO, folder / "stuck.nemo", change=_never_advancing)
-    write_nemo(DEMO, folder / "start.nemo", change=_zeros_for_the_blank)
-    bounds = tuple((strategy, bound) for bound in (10, 1) for strategy in ("greedy_batch", "greedy"))
-    cases = [
-        Case("demo", "demo.nemo", names, speaks=True, strategies=bounds),
-        Case("demo, zeros as embedding of the blank", "start.nemo", names, speaks=True, strategies=bounds),
-        Case("demo, made never to advance", "stuck.nemo", names[:2]),
-    ]
-    for seed, (name, sizes) in enumerate(RANDOM.items()):
-        save_tiny_checkpoint(folder / f"random{seed}", seed=seed, **sizes)
-        archive, options, ids = f"random{seed}.nemo", {}, []
-        if "bfloat16" in name:
-            options["dtype"] = torch.bfloat16
-        if "without dropout" in name:
-            options["change"] = without_dropout_of_the_joint
-        if "pieces" in name:
-            options["pieces"] = _pieces(sizes["vocab_size"] - 1)
-            ids = _adversarial(sizes["vocab_size"] - 1)
-        write_nemo(folder / f"random{seed}", folder / archive, **options)
-        cases.append(Case(f"random: {name}", archive, SHORT, durations=len(sizes.get("durations", range(5))), ids=ids))
-    return cases
-
-
-def _never_advancing(config, tensors):
-    """Never a blank, always duration 0."""
-    bias = tensors["joint.joint_net.2.bias"]
-    bias[64] -= 1000
-    bias[65] += 1000
-
-
-def _zeros_for_the_blank(config, tensors):
-    """As NeMo trains it (`padding_idx`), unlike the demo, which transformers' class trained."""
-    tensors["decoder.prediction.embed.weight"][64] = 0
-
-
-def _pieces(size):
-    """A vocabulary with much punctuation, trained on the project's pages."""
-    root = CLIPS.parents[1]
-    lines = [line for page in sorted(root.glob("docs/*.md")) for line in page.read_text(encoding="utf-8").splitlines()]
-    marks = ".,!?;:'\"-()%€"
-    lines += [f"word {mark} other{mark} {mark}third" for mark in marks] * 50
-    return trained_pieces(
-        [line for line in lines if line.strip()], size, character_coverage=0.995, hard_vocab_limit=True
-    )
-
-
-def _adversarial(size):
-    rng = np.random.default_rng(0)
-    return [rng.integers(1, size, rng.integers(1, 12)).tolist() for _ in range(600)]
 
 
 def _rows(folder, case, theirs, clips):
@@ -328,8 +219,9 @@ def _first_words(folder, case, theirs, clips):
             earlier.append(ours.words[0][1] - nemo.words[0][1])
             bare += pipeline.transcript(pipeline.decode(_frames(pipeline, clips[clip])), 1.0).tokens[0].text == ""
     return [
-        f"First word's start: NeMo counts a bare ▁ in front of it. It starts {sorted(set(earlier))} frames earlier there in "
-        f"{len(earlier)} of {len(case.clips)} clips; in {bare} of these the first token is a bare ▁."
+        f"First word's start: NeMo counts a bare ▁ in front of it. In {len(earlier)} of {len(case.clips)} clips its "
+        f"first word starts earlier, by {', '.join(map(str, sorted(set(earlier))))} frames of 80 ms; in {bare} of them "
+        "the first token is a bare ▁."
     ]
 
 
@@ -344,11 +236,12 @@ def _bounds(folder, case, theirs, clips):
             spoken = [(e.token_id, e.frame) for e in emissions if e.token_id != pipeline.host.blank_id]
             result = theirs[clip][f"{strategy}-{bound}"]
             same += spoken == list(zip(result["tokens"], result["frames"], strict=True))
-        said.append(
-            f"Symbols per frame, {case.name}: NeMo's `{strategy}` with `max_symbols` {bound} has the tokens and frames of "
-            f"`--max-symbols {bound}` in {same} of {len(case.clips)} clips."
-        )
-    return said
+        said.append(f"`{strategy}` with `max_symbols` {bound}: {same}")
+    return [
+        f"Symbols per frame, {case.name}. Clips of {len(case.clips)} with the tokens and frames of `--max-symbols`: "
+        f"{'; '.join(said)}. NeMo's default is `greedy_batch` with 10. Its plain `greedy` begins with zeros where the "
+        "others take the blank's embedding, and advances by a frame more than the duration at the last symbol allowed."
+    ]
 
 
 def _host(folder, case, bound):
@@ -370,9 +263,9 @@ def _punctuation(folder, case, theirs):
     pairs = ((ours, theirs["texts"]), (ruled, theirs["texts"]), (ours, theirs["plain"]))
     differ, left, plain = (sum(a != b for a, b in zip(*pair, strict=True)) for pair in pairs)
     return [
-        f"Blank before punctuation: NeMo drops it where the mark is in the vocabulary, ours keeps it. Of {len(ours)} random "
-        f"sequences of pieces, {differ} give another text; {left} with NeMo's rule applied to ours; {plain} where NeMo's "
-        "own rule is left out. The column `text` has the rule applied.",
+        f"Blank before punctuation: NeMo drops it where the mark is in the vocabulary, ours keeps it. Of {len(ours)} "
+        f"random sequences of pieces, {differ} give another text; {left} do with NeMo's rule applied to ours, and "
+        f"{plain} where NeMo's own is left out. The column `text` has the rule applied.",
         f"Punctuation marks: NeMo takes all of the vocabulary (here `{' '.join(theirs['marks'])}`), and gives them no "
         "duration; transformers has a fixed list.",
     ]
@@ -406,9 +299,9 @@ def _page(rows, notes, logits):
         "",
         f"Generated by `uv run python -m tests.oracles nemo`, with {REQUIREMENT}.",
         "",
-        "Both sides start from the same `.nemo`: NeMo restores it strictly, and ours converts it. The encoder's frames and",
-        "the outputs of the prediction network are compared behind their projections into the joint. The logits are compared",
-        "at each token, and once at every frame of NeMo's path. Errors are relative in the L2 norm, the worst of all clips.",
+        "Both sides start from the same `.nemo`: NeMo restores it strictly, and ours converts it. The encoder's frames",
+        "and the outputs of the prediction network are compared behind their projections into the joint, the logits at",
+        "each token and once at every frame of NeMo's path. Errors are relative in the L2 norm, the worst of all.",
         "Decisions are NeMo's `greedy_batch` with its default of 10 symbols per frame against `--max-symbols 10`;",
         "transformers has no bound. Random weights make no words, so no starts are counted there.",
         "",

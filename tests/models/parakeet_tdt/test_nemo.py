@@ -1,0 +1,441 @@
+"""A `.nemo` file as a checkpoint: what is carried over, and that the rest is refused by name."""
+
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from models.parakeet_tdt import MODEL
+from models.parakeet_tdt import nemo_config as judge
+from models.parakeet_tdt.parity.reference import Reference
+from tests.models.parakeet_tdt.tiny import DEMO, save_tiny_checkpoint
+from tests.published_layouts.nemo import PREFIX, saved, without_dropout_of_the_joint, write_nemo, write_tar
+from toolkit.errors import CheckpointError
+from toolkit.export.checkpoint import resolve_checkpoint
+from toolkit.export.layout import CACHE_VARIABLE
+
+TOKENIZER = f"{PREFIX}tokenizer.model"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A random checkpoint in transformers' layout."""
+    folder = tmp_path_factory.mktemp("tiny")
+    save_tiny_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return tmp_path / "in" / "tiny.nemo"
+
+
+def written(archive, folder, **options):
+    archive.parent.mkdir(exist_ok=True)
+    write_nemo(folder, archive, **options)
+    return archive
+
+
+def refused(name, *words):
+    with pytest.raises(CheckpointError) as caught:
+        resolve_checkpoint(MODEL, str(name))
+    said = str(caught.value)
+    assert "\n" not in said
+    for word in words:
+        assert word in said, said
+
+
+def tensors(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def changed(path, value):
+    """Sets, or with `...` removes, a value of the configuration: `encoder.n_heads`."""
+
+    def change(config, tensors):
+        *sections, key = path.split(".")
+        for section in sections:
+            config = config.setdefault(section, {})
+        config.pop(key) if value is ... else config.update({key: value})
+
+    return change
+
+
+def test_the_demo_comes_back_as_it_was(archive):
+    found = resolve_checkpoint(MODEL, str(written(archive, DEMO)))
+    assert same(tensors(found.folder), tensors(DEMO))
+    for file in ("generation_config.json", "processor_config.json", "tokenizer_config.json"):
+        assert json.loads((found.folder / file).read_text()) == json.loads((DEMO / file).read_text()), file
+    ours, theirs = (json.loads((folder / "config.json").read_text()) for folder in (found.folder, DEMO))
+    ours["encoder_config"]["layerdrop"] = theirs["encoder_config"]["layerdrop"]  # in training only
+    assert ours == theirs
+    ours, theirs = Reference(found.folder).processor.tokenizer, Reference(DEMO).processor.tokenizer
+    ids = theirs.encode("ten of clubs go forward")
+    assert ours.encode("ten of clubs go forward") == ids
+    assert ours.decode(ids, group_tokens=False) == theirs.decode(ids, group_tokens=False)
+    assert ours.all_special_tokens == theirs.all_special_tokens
+
+
+def test_the_manifest_names_format_and_origin(archive, tiny):
+    entry = resolve_checkpoint(MODEL, str(written(archive, tiny))).entry()
+    assert (entry.format, entry.kind, entry.id) == ("nemo", "file", "tiny.nemo")
+    assert list(entry.origin) == ["tiny.nemo"]
+
+
+def test_a_folder_with_one_archive_and_a_gzipped_archive(archive, tiny):
+    written(archive, tiny, mode="w:gz")
+    assert same(tensors(resolve_checkpoint(MODEL, str(archive.parent)).folder), tensors(tiny))
+
+
+def test_a_folder_with_several_archives_lists_them(archive, tiny):
+    written(archive, tiny)
+    written(archive.with_name("other.nemo"), tiny)
+    refused(archive.parent, "2 .nemo files", "other.nemo, tiny.nemo")
+
+
+def test_transformers_layout_wins_where_there_are_both(tmp_path):
+    save_tiny_checkpoint(tmp_path / "both")
+    (tmp_path / "both" / "broken.nemo").touch()
+    assert resolve_checkpoint(MODEL, str(tmp_path / "both")).format == "transformers"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_kept(archive, tiny, dtype):
+    folder = resolve_checkpoint(MODEL, str(written(archive, tiny, dtype=dtype))).folder
+    assert {t.dtype for t in tensors(folder).values()} == {dtype, torch.int64}
+    assert json.loads((folder / "config.json").read_text())["dtype"] == str(dtype).removeprefix("torch.")
+
+
+def test_tensors_that_share_memory_or_are_views_are_written_apart(archive, tiny):
+    def share(config, tensors):
+        one, other = (f"encoder.layers.{k}.self_attn.pos_bias_u" for k in (0, 1))
+        tensors[other] = tensors[one]
+        tensors["joint.pred.weight"] = tensors["joint.pred.weight"].T.contiguous().T
+
+    found = tensors(resolve_checkpoint(MODEL, str(written(archive, tiny, change=share))).folder)
+    names = [f"encoder.layers.{k}.self_attn.bias_u" for k in (0, 1)]
+    assert torch.equal(*(found[name] for name in names))
+    assert torch.equal(found["decoder.decoder_projector.weight"], tensors(tiny)["decoder.decoder_projector.weight"])
+
+
+CARRIED = {
+    "a joint without dropout": without_dropout_of_the_joint,
+    "window in samples": lambda c, t: c["preprocessor"].update(window_size=None, n_window_size=400),
+    "no n_fft": changed("preprocessor.n_fft", ...),
+    "pads frames": changed("preprocessor.pad_to", 16),
+    "attention of NeMo's default": changed("encoder.att_context_size", ...),
+    "one context": changed("encoder.att_context_size", [[-1, -1]]),
+    "symmetric convolutions": changed("encoder.conv_context_size", [4, 4]),
+    "no durations outside the loss": lambda c, t: (c.pop("model_defaults"), c["decoding"].pop("durations")),
+    "no labels": changed("labels", ...),
+    "no tokenizer path": changed("tokenizer.model_path", ...),
+    "a bound of no use": changed("decoding.greedy.max_symbols", None),
+    "no augmentation": changed("spec_augment", ...),
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_means_the_same_is_carried_over(archive, tiny, name):
+    found = resolve_checkpoint(MODEL, str(written(archive, tiny, change=CARRIED[name])))
+    assert same(tensors(found.folder), tensors(tiny))
+
+
+def test_the_front_end_and_the_bound_are_carried_over(archive, tiny):
+    def change(config, tensors):
+        config["preprocessor"].update(preemph=0.5, window_stride=0.0125, window_size=0.02)
+        config["decoding"]["greedy"] = {"max_symbols_per_step": 7}
+        del tensors["preprocessor.featurizer.window"]
+
+    folder = resolve_checkpoint(MODEL, str(written(archive, tiny, change=change))).folder
+    extractor = json.loads((folder / "processor_config.json").read_text())["feature_extractor"]
+    assert (extractor["preemphasis"], extractor["hop_length"], extractor["win_length"]) == (0.5, 200, 320)
+    assert json.loads((folder / "config.json").read_text())["max_symbols_per_step"] == 7
+
+
+REFUSED = {
+    "target": "nemo.collections.asr.models.ctc_bpe_models.EncDecCTCModelBPE",
+    "encoder._target_": "nemo.collections.asr.modules.SqueezeformerEncoder",
+    "encoder.self_attention_model": "rel_pos_local_attn",
+    "encoder.att_context_size": [128, 128],
+    "encoder.att_context_style": "chunked_limited",
+    "encoder.conv_norm_type": "layer_norm",
+    "encoder.conv_context_size": "causal",
+    "encoder.causal_downsampling": True,
+    "encoder.subsampling": "striding",
+    "encoder.subsampling_factor": 6,
+    "encoder.reduction": "pooling",
+    "encoder.reduction_factor": 2,
+    "encoder.feat_out": 64,
+    "encoder.n_heads": 5,
+    "encoder.d_model": "32",
+    "encoder.n_layers": 10**9,
+    "encoder.conv_kernel_size": 8,
+    "encoder.use_bias": "yes",
+    "encoder.xscaling": 1,
+    "encoder.brand_new": None,
+    "preprocessor._target_": "nemo.collections.asr.modules.AudioToMFCCPreprocessor",
+    "preprocessor.normalize": "all_features",
+    "preprocessor.window": "hamming",
+    "preprocessor.n_fft": 256,
+    "preprocessor.features": 64,
+    "preprocessor.frame_splicing": 3,
+    "preprocessor.exact_pad": True,
+    "preprocessor.pad_value": -1.0,
+    "preprocessor.mag_power": 1.0,
+    "preprocessor.log": False,
+    "preprocessor.log_zero_guard_type": "clamp",
+    "preprocessor.log_zero_guard_value": 1e-5,
+    "preprocessor.mel_norm": None,
+    "preprocessor.lowfreq": 20,
+    "preprocessor.highfreq": 7000,
+    "preprocessor.window_size": 0,
+    "preprocessor.window_stride": "ten",
+    "preprocessor.brand_new": 1,
+    "decoder._target_": "nemo.collections.asr.modules.StatelessTransducerDecoder",
+    "decoder.normalization_mode": "layer",
+    "decoder.blank_as_pad": False,
+    "decoder.brand_new": 1,
+    "decoder.prednet.rnn_hidden_size": 64,
+    "decoder.prednet.brand_new": 1,
+    "joint._target_": "nemo.collections.asr.modules.SampledRNNTJoint",
+    "joint.num_extra_outputs": 0,
+    "joint.brand_new": 1,
+    "joint.jointnet.activation": "tanh",
+    "joint.jointnet.joint_hidden": 17,
+    "joint.jointnet.brand_new": 1,
+    "decoding.durations": [0, 1, 2],
+    "decoding.greedy.max_symbols": -1,
+    "decoding.greedy.ngram_lm_model": "lm.arpa",
+    "loss.loss_name": "multiblank_rnnt",
+    "tokenizer.type": "agg",
+    "adapters": {"encoder:one": {}},
+}
+
+
+@pytest.mark.parametrize("path", REFUSED)
+def test_what_cannot_be_carried_over_is_refused_by_name(archive, tiny, path, monkeypatch):
+    monkeypatch.setattr("models.parakeet_tdt.nemo_archive._loaded", lambda *_: pytest.fail("the weights were read"))
+    refused(
+        written(archive, tiny, change=changed(path, REFUSED[path])), f"tiny.nemo: {path} is ", "docs/checkpoints.md"
+    )
+
+
+def test_a_hybrid_and_a_plain_transducer_are_refused_by_name(archive, tiny):
+    hybrid = "nemo.collections.asr.models.hybrid_rnnt_ctc_bpe_models.EncDecHybridRNNTCTCBPEModel"
+    refused(written(archive, tiny, change=changed("target", hybrid)), hybrid, "CTC head")
+
+    def plain(config, tensors):
+        for section in ("model_defaults", "decoding", "loss"):
+            del config[section]
+
+    refused(written(archive, tiny, change=plain), "no plain transducer (RNNT)")
+
+
+def test_durations_that_are_no_indices_are_refused(archive, tiny):
+    def skip(config, tensors):
+        for section in (config["model_defaults"], config["decoding"], config["loss"]["tdt_kwargs"]):
+            section["tdt_durations" if "tdt_durations" in section else "durations"] = [0, 1, 2, 4, 8]
+
+    refused(written(archive, tiny, change=skip), "model_defaults.tdt_durations is [0, 1, 2, 4, 8]")
+
+
+@pytest.mark.parametrize("section", ["encoder", "decoder", "joint", "preprocessor", "tokenizer"])
+def test_a_missing_section_is_named(archive, tiny, section):
+    refused(written(archive, tiny, change=changed(section, ...)), f"no section {section}")
+
+
+# The parameters of the constructors of NeMo 2.7.3, as `inspect.signature` lists them there.
+SWITCHES = {
+    "encoder": """feat_in n_layers d_model feat_out causal_downsampling subsampling subsampling_factor
+        subsampling_conv_chunking_factor subsampling_conv_channels reduction reduction_position reduction_factor
+        ff_expansion_factor self_attention_model n_heads att_context_size att_context_probs att_context_style xscaling
+        untie_biases pos_emb_max_len conv_kernel_size conv_norm_type conv_context_size use_bias dropout
+        dropout_pre_encoder dropout_emb dropout_att stochastic_depth_drop_prob stochastic_depth_mode
+        stochastic_depth_start_layer global_tokens global_tokens_spacing global_attn_separate use_pytorch_sdpa
+        use_pytorch_sdpa_backends sync_max_audio_length""",
+    "decoder": "prednet vocab_size normalization_mode random_state_sampling blank_as_pad",
+    "decoder.prednet": """pred_hidden pred_rnn_layers forget_gate_bias t_max weights_init_scale
+        hidden_hidden_bias_scale dropout rnn_hidden_size""",
+    "joint": """jointnet num_classes num_extra_outputs vocabulary log_softmax preserve_memory fuse_loss_wer
+        fused_batch_size experimental_fuse_loss_wer masking_prob""",
+    "joint.jointnet": "encoder_hidden pred_hidden joint_hidden activation dropout",
+    "preprocessor": """sample_rate window_size window_stride n_window_size n_window_stride window normalize n_fft
+        preemph features lowfreq highfreq log log_zero_guard_type log_zero_guard_value dither pad_to frame_splicing
+        exact_pad pad_value mag_power rng nb_augmentation_prob nb_max_freq mel_norm use_torchaudio stft_exact_pad
+        stft_conv""",
+}
+IRRELEVANT = {
+    "encoder": judge._ENCODER_IRRELEVANT,
+    "decoder": judge._PREDICTION_IRRELEVANT,
+    "decoder.prednet": judge._LSTM_IRRELEVANT,
+    "joint": judge._JOINT_IRRELEVANT,
+    "joint.jointnet": judge._JOINT_NET_IRRELEVANT,
+    "preprocessor": judge._FRONT_END_IRRELEVANT,
+}
+ODD = "an odd value"  # of no switch
+
+
+@pytest.mark.parametrize("section", SWITCHES)
+def test_every_switch_of_nemo_is_carried_over_or_refused_or_known_to_be_irrelevant(archive, tiny, section):
+    """With an odd value, a switch is refused by its name unless the table says that it is irrelevant."""
+    with tarfile.open(written(archive, tiny)) as tar:
+        content = yaml.safe_load(tar.extractfile("./model_config.yaml").read())
+    said = {key: judged(content, section, key) for key in SWITCHES[section].split()}
+    assert {key for key, error in said.items() if not error} == set(IRRELEVANT[section])
+    assert all(key.removeprefix("n_window_") in error for key, error in said.items() if error)
+
+
+def judged(content, section, key):
+    """What is said of an odd value; empty where it is accepted."""
+    config = yaml.safe_load(yaml.safe_dump(content))
+    changed(f"{section}.{key}", ODD)(config, {})
+    if key.startswith("n_window_"):  # one of two ways to say it
+        config[section][key.removeprefix("n_")] = None
+    try:
+        judge.read_config("x.nemo", yaml.safe_dump(config).encode())
+    except CheckpointError as error:
+        return str(error)
+    return ""
+
+
+def test_a_missing_and_a_left_over_tensor_are_named(archive, tiny):
+    def rename(config, tensors):
+        tensors["ctc_decoder.weight"] = tensors.pop("joint.enc.weight")
+
+    refused(written(archive, tiny, change=rename), "1 of", "missing (joint.enc.weight)", "(ctc_decoder.weight)")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(16, 31), ("joint.enc.weight is [16, 31], the configuration says [16, 32]",)),
+        (torch.zeros(16, 32, dtype=torch.int8), ("joint.enc.weight is torch.int8",)),
+        (torch.zeros(16, 32).to_sparse(), ("joint.enc.weight", "no tensor")),
+        ([0.0], ("joint.enc.weight", "no tensor")),
+    ],
+)
+def test_a_tensor_of_another_kind_is_named(archive, tiny, tensor, words):
+    refused(written(archive, tiny, change=lambda c, t: t.update({"joint.enc.weight": tensor})), *words)
+
+
+@pytest.mark.parametrize("filters", [torch.zeros(1, 80, 257), torch.zeros(1, 64, 257)])
+def test_other_mel_filters_than_the_configuration_says_are_refused(archive, tiny, filters):
+    name = "preprocessor.featurizer.fb"
+    refused(written(archive, tiny, change=lambda c, t: t.update({name: filters})), "mel filters", name)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({TOKENIZER: None}, ("0 SentencePiece models",)),
+        ({TOKENIZER: b"\x0a\xff damaged"}, (TOKENIZER, "is no SentencePiece model")),
+        ({TOKENIZER: b""}, (TOKENIZER, "unknown piece")),
+        ({"model_config.yaml": None}, ("holds no model_config.yaml",)),
+        ({"model_weights.ckpt": None}, ("holds no model_weights.ckpt", "weights in one file")),
+        ({"model_config.yaml": b"- 1"}, ("is no table",)),
+        ({"model_config.yaml": b"a: [1"}, ("is no YAML",)),
+        ({"model_config.yaml": b"\xff\xfe"}, ("is no YAML",)),
+        ({"model_config.yaml": b"!!python/object/apply:os.system ['true']"}, ("is no YAML",)),
+        ({"model_config.yaml": b"[" * 100000}, ("is no YAML",)),
+        ({"model_weights.ckpt": b""}, ("damaged",)),
+        ({"model_weights.ckpt": b"PK\x03\x04"}, ("damaged",)),
+        ({"model_weights.ckpt": saved([torch.zeros(1)])}, ("no table of tensors",)),
+        ({"model_weights.ckpt": saved({})}, ("no table of tensors",)),
+        ({"sub/file": b""}, ("'./sub/file'", "no file with a plain name")),
+        ({"../outside": b""}, ("outside", "no file with a plain name")),
+        ({"/etc/x": b""}, ("no file with a plain name",)),
+    ],
+)
+def test_a_damaged_or_hostile_member_is_one_line(archive, tiny, members, words, cache):
+    refused(written(archive, tiny, members=members), "tiny.nemo", *words)
+    assert not [f for f in cache.rglob("*") if f.is_file()]
+
+
+def test_labels_that_do_not_fit_the_tokenizer_are_refused(archive, tiny):
+    refused(written(archive, tiny, change=changed("labels", ["a", "b"])), "64 pieces", "2 labels")
+
+
+class Attack:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_the_weights_does_not_run(archive, tiny, tmp_path, zipped):
+    proof = tmp_path / "proof"
+    content = saved({"a": Attack(proof)}) if zipped else pickle.dumps({"a": Attack(proof)})
+    refused(written(archive, tiny, members={"model_weights.ckpt": content}), "damaged, or holds more than tensors")
+    assert not proof.exists()
+
+
+def test_weights_in_torch_s_older_format_are_read(archive, tiny):
+    kept = {}
+    written(archive, tiny, change=lambda c, t: kept.update(t))
+    stream = io.BytesIO()
+    torch.save(kept, stream, _use_new_zipfile_serialization=False)
+    written(archive, tiny, members={"model_weights.ckpt": stream.getvalue()})
+    assert same(tensors(resolve_checkpoint(MODEL, str(archive)).folder), tensors(tiny))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(archive, tiny, kind):
+    written(archive, tiny)
+    with tarfile.open(archive, "a") as tar:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = kind, "/etc/passwd"
+        tar.addfile(member)
+    refused(archive, "'link'", "no file with a plain name")
+
+
+def test_a_member_twice_is_refused(archive, tiny):
+    written(archive, tiny)
+    with tarfile.open(archive, "a") as tar:
+        tar.addfile(tarfile.TarInfo("model_config.yaml"))
+    refused(archive, "model_config.yaml twice")
+
+
+def test_a_member_larger_than_the_file_is_refused(archive, tmp_path):
+    archive.parent.mkdir()
+    member = tarfile.TarInfo("model_weights.ckpt")
+    member.size = 2**50
+    archive.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    refused(archive, "declares more than the file can hold", "model_weights.ckpt")
+
+
+def test_a_gzipped_member_that_only_repeats_itself_is_refused(archive):
+    archive.parent.mkdir()
+    write_tar(archive, {"model_config.yaml": b"a: 1", "model_weights.ckpt": bytes(2**24)}, "w:gz")
+    refused(archive, "declares more than the file can hold")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_an_archive_cut_anywhere_is_one_line(archive, tiny, mode):
+    content = written(archive, tiny, mode=mode).read_bytes()
+    for part in (0.0, 0.001, 0.01, 0.1, 0.5, 0.9):
+        archive.write_bytes(content[: int(len(content) * part)])
+        refused(archive, "tiny.nemo")
+
+
+def test_an_unreadable_archive_is_one_line(archive):
+    archive.parent.mkdir()
+    archive.write_bytes(b"no tar" * 1000)
+    refused(archive, "no whole tar archive")
