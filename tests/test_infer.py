@@ -134,6 +134,7 @@ def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch)
         (["--runtime", "tpu"], "tpu"),
         (["--format", "doc"], "doc"),
         (["--max-symbols", "-1"], "--max-symbols"),
+        (["--max-symbols", "ten"], "--max-symbols is ten"),
         (["--checkpoint", "demo"], "No such option"),
         (["-", "-"], "standard input (-) can be read only once"),
         ([CLIP, "--format", "textgrid"], "--format textgrid is for one file; 2 were given"),

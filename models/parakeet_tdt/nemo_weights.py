@@ -46,7 +46,7 @@ def renamed(file: str, tensors: Mapping[str, Any], config: Any, head: str) -> di
         Our name -> contiguous tensor with memory of its own, in the precision that it was saved in.
 
     Raises:
-        CheckpointError: a tensor is missing, left over, of another shape, or no floating-point numbers.
+        CheckpointError: a tensor is missing, left over, of another shape, not finite, or no floating-point numbers.
     """
     with torch.device("meta"):
         wanted = ParakeetForTDT(config).state_dict()
@@ -65,6 +65,7 @@ def renamed(file: str, tensors: Mapping[str, Any], config: Any, head: str) -> di
     for problem, said in (("of another shape", shapes), ("no floating-point numbers", types)):
         if said:
             raise CheckpointError(f"{file}: {len(said)} tensors are {problem} ({_listed(said)})", _STEP)
+    _check_finite(file, {theirs: tensors[theirs] for theirs in names.values()})
     return _own_memory({ours: tensors[theirs] for ours, theirs in names.items()})
 
 
@@ -101,6 +102,16 @@ def _check_names(file: str, wanted: Iterable[str], tensors: Mapping[str, Any]) -
     said += [f"{len(left)} are not of this model ({_listed(left)})"] if left else []
     if said:
         raise CheckpointError(f"{file}: {'; '.join(said)}", _STEP)
+
+
+def _check_finite(file: str, tensors: Mapping[str, Any]) -> None:
+    """Here rather than when the model is loaded, where only the translated folder could be named."""
+    broken = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if broken:
+        raise CheckpointError(
+            f"{file}: {len(broken)} tensors hold NaN or infinity ({_listed(broken)})",
+            "Give a checkpoint of sound weights, such as the step of the training before.",
+        )
 
 
 def _listed(names: list[str]) -> str:

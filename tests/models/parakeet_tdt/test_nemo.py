@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,40 @@ def test_transformers_layout_wins_where_there_are_both(tmp_path):
     save_tiny_checkpoint(tmp_path / "both")
     (tmp_path / "both" / "broken.nemo").touch()
     assert resolve_checkpoint(MODEL, str(tmp_path / "both")).format == "transformers"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A repository whose files are on this machine, and a note of what is fetched."""
+
+    folder: Path
+    files: tuple[str, ...]
+    fetched: list[str]
+    name: str = "someone/parakeet"
+    kind: str = "hub"
+    location: str = "someone/parakeet"
+    revision: str = "c0ffee"
+    entry: str = ""
+
+    def fetch(self, names):
+        self.fetched.extend(names)
+        return self.folder
+
+
+def test_of_a_repository_only_the_archive_is_fetched(archive, tiny, monkeypatch):
+    written(archive, tiny)
+    hub = Hub(archive.parent, ("README.md", "figure.png", "tiny.nemo", "training/last.ckpt"), [])
+    monkeypatch.setattr("toolkit.export.checkpoint.open_source", lambda *_: hub)
+    entry = resolve_checkpoint(MODEL, hub.name).entry()
+    assert hub.fetched == ["tiny.nemo"]
+    assert (entry.format, entry.kind, entry.revision, entry.location) == ("nemo", "hub", "c0ffee", hub.name)
+
+
+def test_one_archive_of_a_repository_may_be_named(archive, tiny, monkeypatch):
+    written(archive, tiny)
+    hub = Hub(archive.parent, ("config.json", "other.nemo", "tiny.nemo"), [], entry="tiny.nemo")
+    monkeypatch.setattr("toolkit.export.checkpoint.open_source", lambda *_: hub)
+    assert list(resolve_checkpoint(MODEL, hub.name).origin) == hub.fetched == ["tiny.nemo"]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -328,6 +363,7 @@ def test_a_missing_and_a_left_over_tensor_are_named(archive, tiny):
         (torch.zeros(16, 32, dtype=torch.int8), ("joint.enc.weight is torch.int8",)),
         (torch.zeros(16, 32).to_sparse(), ("joint.enc.weight", "no tensor")),
         ([0.0], ("joint.enc.weight", "no tensor")),
+        (torch.full((16, 32), torch.nan), ("1 tensors hold NaN or infinity (joint.enc.weight)",)),
     ],
 )
 def test_a_tensor_of_another_kind_is_named(archive, tiny, tensor, words):
