@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import CheckpointError
+from toolkit.quiet import quiet
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _SMALL_BYTES = 64 * 2**20  # more than any configuration or tokenizer has
@@ -180,7 +181,8 @@ def _loaded(name: str, file: Path) -> Any:
     import torch
 
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        with quiet():
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # damaged pickles raise errors of any class, from KeyError to struct.error
         first = str(error).strip().partition("\n")[0][:200]
         raise CheckpointError(
