@@ -56,8 +56,9 @@ class Section:
             CheckpointError: it is something else.
         """
         value = self.get(key, default)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (is_number and -_LARGEST <= value <= _LARGEST):  # NaN is not
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:  # NaN is not
             raise self.refusal(key, value, "a number is needed")
         return value
 
