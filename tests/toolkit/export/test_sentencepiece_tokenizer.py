@@ -124,6 +124,19 @@ def test_a_defined_symbol_is_one_token_and_text():
     assert ours.decode([symbol]) == reference.decode([symbol]) == "<|en|>"
 
 
+def test_the_order_of_merges_is_that_of_the_scores_not_of_the_ids():
+    model = proto()
+    normal = [k for k, piece in enumerate(model.pieces) if piece.type == 1]
+    for k, piece in zip(
+        normal, [(model.pieces[k].piece, model.pieces[k].score) for k in reversed(normal)], strict=True
+    ):
+        model.pieces[k].piece, model.pieces[k].score = piece
+    content = model.SerializeToString()
+    reference, ours = SentencePieceProcessor(model_proto=content), tokenizer_of(parse_model("tokenizer.model", content))
+    texts = [text for text in (*TEXTS, *corpus()[:100]) if "<" not in text]
+    assert [ours.encode(text).ids for text in texts] == [reference.encode(text) for text in texts]
+
+
 def proto(**changes):
     found = sentencepiece_model_pb2.ModelProto.FromString(trained_pieces(corpus(), 300))
     for path, value in changes.items():
