@@ -1,17 +1,21 @@
-"""Run one oracle and write its table: `uv run python -m tests.oracles nemo|kyutai|qwen`."""
+"""`python -m tests.oracles NAME`: compare with a vendor's own implementation, and write docs/oracles/NAME.md."""
 
+import argparse
 import importlib
-import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "oracles"
+NAMES = ("nemo", "kyutai", "qwen")
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "oracles"
 
 
-def main():
-    [name] = sys.argv[1:]
+def main() -> None:
+    """Run one comparison."""
+    parser = argparse.ArgumentParser(prog="python -m tests.oracles", description=__doc__)
+    parser.add_argument("name", choices=NAMES, help="whose implementation")
+    name = parser.parse_args().name
     page = importlib.import_module(f"tests.oracles.{name}").run()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.md").write_text(page, encoding="utf-8")
+    DOCS.mkdir(parents=True, exist_ok=True)
+    (DOCS / f"{name}.md").write_text(page, encoding="utf-8")
     print(page)
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints of our layout, written as their vendors publish them."""
