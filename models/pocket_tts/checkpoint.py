@@ -54,7 +54,8 @@ def load_codec(folder: Path) -> Any:
     kind = read_json(source, CONFIG).get("model_type", "unknown")
     if kind != PocketTTSAudioTokenizerConfig.model_type:
         raise CheckpointError(f"the codec in {folder} is a {kind}", step)
-    check_weight_files(str(folder), folder, weights)
+    check_weight_files(folder.name, folder, weights)
+    load_config(PocketTTSAudioTokenizerModel, folder)
     codec = load_pretrained(PocketTTSAudioTokenizerModel, folder)
     if codec.decoder is None:
         raise CheckpointError(f"the codec in {folder} has no decoder", step)

@@ -1,7 +1,7 @@
 """Qwen's own format of the aligner, as in `Qwen/Qwen3-ForcedAligner-0.6B`, brought into transformers' layout.
 
-What differs: tensors lie below `thinker.`, sizes in `thinker_config`, the tokenizer in vocab.json and merges.txt, and the
-prompt is built in code where transformers renders a chat template. Tensors are renamed, none is changed. Source:
+What differs: tensors lie below `thinker.`, sizes in `thinker_config`, the tokenizer in vocab.json and merges.txt, and
+the prompt is built in code where transformers renders a chat template. Tensors are renamed, none is changed. Source:
 qwen-asr 0.0.6, `core/transformers_backend`.
 """
 
@@ -156,7 +156,6 @@ def translated_config(name: str, original: Mapping[str, Any]) -> dict[str, Any]:
         "num_labels": _number(name, thinker, "classify_num"),
         "audio_token_id": _number(name, thinker, "audio_token_id"),
         "timestamp_token_id": _number(name, {**thinker, **original}, "timestamp_token_id"),
-        "pad_token_id": text.get("pad_token_id"),
         "tie_word_embeddings": False,
         "token_classification_bias": False,
     }

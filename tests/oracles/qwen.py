@@ -34,7 +34,7 @@ DEMO = Path(__file__).resolve().parents[2] / "demo" / "checkpoints" / MODEL.id
 RANDOM: dict[str, dict[str, Any]] = {
     "random A": {"audio": {"num_mel_bins": 128, "n_window_infer": 800}, "text": {"head_dim": 16}, "labels": 5000},
     "random B": {
-        "audio": {"num_mel_bins": 128, "n_window_infer": 800, "d_model": 48, "encoder_attention_heads": 3},
+        "audio": {"num_mel_bins": 128, "n_window_infer": 800, "d_model": 48, "output_dim": 36},
         "text": {"hidden_size": 36, "num_attention_heads": 6, "num_key_value_heads": 2, "num_hidden_layers": 3},
         "labels": 400,
     },
@@ -151,7 +151,7 @@ def _theirs(
         "times": times,
     }
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
-    subprocess.run([str(python), str(SIDE), str(folder)], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([str(python), str(SIDE), str(folder)], check=True)
     return json.loads((folder / "theirs.json").read_text(encoding="utf-8")), np.load(folder / "theirs.npz")
 
 
@@ -211,9 +211,9 @@ def _packages(own: Path, output: Path, precision: Any) -> Callable[[Example], Si
 def _head(clips: Sequence[Example]) -> str:
     return (
         "# The aligner beside Qwen's own code\n\n"
-        f"`uv run python -m tests.oracles qwen` wrote this page with `{REQUIREMENT}`: {len(clips)} demo clips, the demo's "
-        "weights and random weights with the published switches, each written in Qwen's own format, loaded by Qwen's code, "
-        "and converted from that format by ours."
+        f"`uv run python -m tests.oracles qwen` wrote this page with `{REQUIREMENT}`: {len(clips)} demo clips, the "
+        "demo's weights and random weights with the published switches, each written in Qwen's own format, loaded by "
+        "Qwen's code, and converted from that format by ours."
     )
 
 

@@ -83,13 +83,21 @@ def _write_tokenizer(source: Path, folder: Path) -> None:
     _write_json(folder / "vocab.json", vocabulary)
     merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in content["model"]["merges"]]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    audio = {
+        "audio_bos_token": "<|audio_start|>",
+        "audio_eos_token": "<|audio_end|>",
+        "audio_token": "<|audio_pad|>",
+    }
     settings = {
         "added_tokens_decoder": special,
         "additional_special_tokens": sorted(names),
-        "audio_bos_token": "<|audio_start|>", "audio_eos_token": "<|audio_end|>", "audio_token": "<|audio_pad|>",
-        "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": None, "bos_token": None,
-        "tokenizer_class": "Qwen2Tokenizer", "processor_class": "Qwen3ASRProcessor", "split_special_tokens": False,
-    }  # fmt: skip
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "tokenizer_class": "Qwen2Tokenizer",
+        "processor_class": "Qwen3ASRProcessor",
+        "extra_special_tokens": audio,
+        **audio,
+    }
     _write_json(folder / "tokenizer_config.json", settings)
 
 

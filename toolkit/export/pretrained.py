@@ -3,7 +3,8 @@
 `from_pretrained` fills a tensor that the checkpoint lacks with random numbers, and prints a table.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,14 @@ from toolkit.errors import CheckpointError
 from toolkit.quiet import quiet
 
 _SHOWN = 3  # tensors named in a message
+_TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_EXTRACTOR = ("processor_config.json", "preprocessor_config.json")
+# What is read by a part of a checkpoint: one file of each group.
+_NEEDED = {
+    "tokenizer": (_TOKENIZER,),
+    "feature extractor": (_EXTRACTOR,),
+    "processor": (_EXTRACTOR, _TOKENIZER),
+}
 _ADAPTER = ("lora_", "base_layer", "base_model.")
 _ADAPTER_STEP = (
     "Merge the adapter into the model (`merge_and_unload()` of peft), and save it with `save_pretrained(folder)`."
@@ -80,6 +89,10 @@ def load_part(kind: Any, folder: Path, what: str, **options: Any) -> Any:
         CheckpointError: it is missing, or cannot be read.
     """
     step = f"Download the checkpoint again with its {what}, or save it there with `save_pretrained(folder)`."
+    for group in _NEEDED.get(what, ()):
+        if not any((folder / file).is_file() for file in group):
+            raise CheckpointError(f"{folder.name} has no {what}, which needs {' or '.join(group)}", step)
+    _check_json(folder)
     with reading(folder, f"has no readable {what}", step), _silent():
         return kind.from_pretrained(folder, local_files_only=True, **options)
 
@@ -98,11 +111,11 @@ def reading(folder: Path, problem: str, step: str) -> Iterator[None]:
     try:
         yield
     except (*known, SafetensorError, StrictDataclassError) as error:
-        raise CheckpointError(f"{folder.name} {problem}: {_first_line(error)}", step) from error
+        raise CheckpointError(f"{folder.name} {problem}: {_reason(error)}", step) from error
     except Exception as error:  # see below
         if type(error) is not Exception:  # the tokenizers library raises bare ones
             raise
-        raise CheckpointError(f"{folder.name} {problem}: {_first_line(error)}", step) from error
+        raise CheckpointError(f"{folder.name} {problem}: {_reason(error)}", step) from error
 
 
 @contextmanager
@@ -120,9 +133,26 @@ def _silent() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def _first_line(error: Exception) -> str:
+def _check_json(folder: Path) -> None:
+    """What transformers says of such a file names other reasons first."""
+    for file in sorted(folder.glob("*.json")):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            empty = "is empty" if not file.stat().st_size else "is damaged or incomplete: it is not JSON"
+            raise CheckpointError(f"{folder.name}: {file.name} {empty}", "Download it again.") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what a library says, without its advice."""
+    if isinstance(error, KeyError):
+        return f"the key {error} is missing"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return (
+        lines[-1 if len(lines) > 1 and lines[0].endswith(":") else 0][:200].rstrip(".")
+        if lines
+        else type(error).__name__
+    )
 
 
 def _judge(folder: Path, report: Any, tensors: int) -> None:
@@ -132,19 +162,31 @@ def _judge(folder: Path, report: Any, tensors: int) -> None:
         return
     shapes = [f"{name} is {list(found)}, the class has {list(wanted)}" for name, found, wanted in other]
     said = [
-        _listed(f"{len(missing)} of {tensors} tensors are missing", missing),
-        _listed(f"{len(left)} are not of this model", left),
-        _listed(f"{len(other)} have another shape", shapes),
+        _listed(missing, f"of {tensors} tensors {_is(missing)} missing"),
+        _listed(left, f"{_tensors(left)} {_is(left)} not of this model"),
+        _listed(shapes, f"{_tensors(shapes)} {_has(shapes)} another shape"),
     ]
     raise CheckpointError(
         f"{folder.name}: {'; '.join(filter(None, said))}", _likely_cause(missing, left, other, tensors)
     )
 
 
-def _listed(what: str, names: Iterable[str]) -> str:
+def _listed(names: Collection[str], what: str) -> str:
     names = list(names)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{what} ({', '.join(names[:_SHOWN])}{more})" if names else ""
+    return f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{more})" if names else ""
+
+
+def _tensors(names: Collection[str]) -> str:
+    return "tensor" if len(names) == 1 else "tensors"
+
+
+def _is(names: Collection[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _has(names: Collection[str]) -> str:
+    return "has" if len(names) == 1 else "have"
 
 
 def _likely_cause(missing: list[str], left: list[str], other: list[Any], tensors: int) -> str:
@@ -168,6 +210,6 @@ def _check_finite(folder: Path, model: Any) -> None:
     broken = [n for n, t in model.state_dict().items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if broken:
         raise CheckpointError(
-            f"{folder.name}: {_listed(f'{len(broken)} tensors hold NaN or infinity', broken)}",
+            f"{folder.name}: {_listed(broken, f'{_tensors(broken)} with NaN or infinity')}",
             "Give a checkpoint of sound weights, such as the step of the training before.",
         )

@@ -156,9 +156,10 @@ def read_json(source: Source, name: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{source.name} has no readable {name}: {error}", "Download it again.") from error
+        empty = "is empty" if not file.stat().st_size else "is damaged or incomplete: it is not JSON"
+        raise CheckpointError(f"{source.name}: {name} {empty}", "Download it again.") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{source.name}: {name} is no JSON object", "Download it again.")
+        raise CheckpointError(f"{source.name}: {name} is not a JSON object", "Download it again.")
     return content
 
 
