@@ -158,7 +158,7 @@ OF_WEIGHTS = (
     Damage("a shard without a tensor of its index", incomplete_shard, ("1 of", "missing")),
     Damage("a tensor renamed", with_tensors(renamed), ("missing", "{tensor}")),
     Damage("a tensor not there", with_tensors(missing), ("1 of", "missing", "{tensor}")),
-    Damage("a tensor too many", with_tensors(extra), ("not of this model", "auxiliary_head.weight")),
+    Damage("a tensor too many", with_tensors(extra), ("does not belong to this model", "auxiliary_head.weight")),
     Damage("a tensor of another shape", with_tensors(other_shape), ("another shape", "{tensor}")),
     Damage("NaN in a tensor", with_tensors(filled(float("nan"))), ("NaN or infinity", "{tensor}")),
     Damage("infinity in a tensor", with_tensors(filled(float("inf"))), ("NaN or infinity", "{tensor}")),
@@ -168,6 +168,91 @@ OF_CONFIG = (
     Damage("config.json a pointer of Git LFS", pointer("config.json"), ("config.json", "Git LFS")),
     Damage("config.json not JSON", lambda f: replace(f / "config.json", b'{"a": '), ("config.json", "JSON")),
     Damage("config.json a list", lambda f: replace(f / "config.json", b"[]"), ("config.json", "JSON object")),
-    Damage("config.json empty", lambda f: replace(f / "config.json", b""), ("config.json", "JSON")),
+    Damage("config.json empty", lambda f: replace(f / "config.json", b""), ("config.json is empty",)),
     Damage("quantised weights", with_config(quantised), ("quantised", "bitsandbytes")),
 )
+
+
+def without(*files: str) -> Callable[[Path], None]:
+    """Files that were not copied."""
+
+    def apply(folder: Path) -> None:
+        for file in files:
+            (folder / file).unlink(missing_ok=True)
+
+    return apply
+
+
+def half(file: str) -> Callable[[Path], None]:
+    """The first half of a file."""
+    return lambda folder: replace(folder / file, (folder / file).read_bytes()[: (folder / file).stat().st_size // 2])
+
+
+def set_in(*path: str, value: Any) -> Callable[[Path], None]:
+    """Another value in config.json, below keys."""
+
+    def change(config: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            config = config[key]
+        config[path[-1]] = value
+
+    return with_config(change)
+
+
+OF_PARTS = (
+    Damage("tokenizer a pointer of Git LFS", pointer("tokenizer.json"), ("tokenizer.json", "Git LFS")),
+    Damage("tokenizer cut short", half("tokenizer.json"), ("tokenizer.json", "damaged or incomplete")),
+    Damage("tokenizer empty", lambda f: replace(f / "tokenizer.json", b""), ("tokenizer.json is empty",)),
+    Damage("tokenizer not there", without("tokenizer.json", "tokenizer_config.json"), ("has no tokenizer.json",)),
+    Damage("processor not there", without("processor_config.json"), ("has no processor_config.json",)),
+    Damage("processor not JSON", half("processor_config.json"), ("processor_config.json", "damaged or incomplete")),
+    Damage("processor a pointer of Git LFS", pointer("processor_config.json"), ("processor_config.json", "Git LFS")),
+)
+# What the class itself refuses, or crashes on.
+OF_SIZES = {
+    "parakeet-tdt": (
+        Damage(
+            "heads that do not divide the encoder",
+            set_in("encoder_config", "num_attention_heads", value=5),
+            ("config.json", "5 query heads"),
+        ),
+        Damage(
+            "a size that is text", set_in("encoder_config", "hidden_size", value="wide"), ("config.json", "hidden_size")
+        ),
+    ),
+    "cohere-transcribe": (
+        Damage(
+            "key heads that do not divide the heads",
+            set_in("num_key_value_heads", value=3),
+            ("config.json", "3 key-value heads"),
+        ),
+        Damage(
+            "heads that do not divide the encoder",
+            set_in("encoder_config", "num_attention_heads", value=5),
+            ("config.json", "5 query heads"),
+        ),
+    ),
+    "qwen3-forced-aligner": (
+        Damage(
+            "layers without a type", set_in("text_config", "num_hidden_layers", value=5), ("config.json", "layer_types")
+        ),
+        Damage(
+            "key heads that do not divide the heads",
+            set_in("text_config", "num_key_value_heads", value=3),
+            ("config.json", "3 key-value heads"),
+        ),
+        Damage(
+            "heads that do not divide the encoder",
+            set_in("audio_config", "encoder_attention_heads", value=3),
+            ("num_heads",),
+        ),
+    ),
+    "pocket-tts": (
+        Damage(
+            "key heads that do not divide the heads",
+            set_in("num_key_value_heads", value=3),
+            ("config.json", "3 key-value heads"),
+        ),
+        Damage("heads that do not divide the width", set_in("num_attention_heads", value=3), ("config.json", "3")),
+    ),
+}

@@ -49,6 +49,7 @@ class ModelInfo:
         word_times: whether its transcripts tell when each word is said; subtitles need that.
         demo_clips: folders below demo/clips that suit its demo checkpoint.
         aliases: other names.
+        near_misses: classes that are mistaken for `architecture`, each with the next step.
         options: options that the model adds, by command.
     """
 
@@ -62,7 +63,12 @@ class ModelInfo:
     word_times: bool = True
     demo_clips: tuple[str, ...] = (".",)
     aliases: tuple[str, ...] = ()
+    near_misses: dict[str, str] = field(default_factory=dict)
     options: dict[Command, tuple[ModelOption, ...]] = field(default_factory=dict)
+
+    def siblings(self) -> tuple["ModelInfo", ...]:
+        """All models of the package that this one is in."""
+        return tuple(importlib.import_module(self.package.rpartition(".")[0]).all_models().values())
 
     def module(self, part: Literal["export", "pipeline", "parity", "published"]) -> ModuleType:
         """Import one of the model's modules; `toolkit.contract` and `parity.ladder.contract` say what is in them."""

@@ -11,6 +11,11 @@ MODEL = ModelInfo(
     summary="speech recognition with token and word times, 25 European languages (v3)",
     components=("encoder", "prediction", "joint", "joint_decision", "decoder_step"),
     aliases=("parakeet", "parakeet-tdt-v3"),
+    near_misses={
+        "ParakeetForCTC": "Only the decoder with durations is covered: give a Parakeet TDT, or a fine-tune of one.",
+        "ParakeetForRNNT": "Only the decoder with durations is covered: give a Parakeet TDT, or a fine-tune of one.",
+        "ParakeetEncoder": "Give the whole model, with its decoder and joint network.",
+    },
     options={
         "convert": (
             ModelOption(

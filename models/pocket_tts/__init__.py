@@ -11,6 +11,9 @@ MODEL = ModelInfo(
     summary="speech synthesis in a given voice, streamed",
     components=("text_embedding", "voice_projection", "backbone", "flow", "codec_decoder", "codec_encoder"),
     word_times=False,
+    near_misses={
+        "PocketTTSAudioTokenizerModel": "It is the codec: give it as --audio-tokenizer, and the model as --checkpoint.",
+    },
     aliases=("pockettts",),
     options={
         "convert": (

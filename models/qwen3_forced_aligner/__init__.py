@@ -11,6 +11,9 @@ MODEL = ModelInfo(
     summary="the time of every word of a known text, 11 languages",
     components=("audio_conv", "audio_transformer", "embedding", "decoder_prefill", "head"),
     aliases=("qwen3-aligner", "forced-aligner"),
+    near_misses={
+        "Qwen3ASRForConditionalGeneration": "It is the recogniser: give Qwen/Qwen3-ForcedAligner-0.6B or its -hf twin.",
+    },
     options={
         "convert": (
             ModelOption(

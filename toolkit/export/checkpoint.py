@@ -220,14 +220,25 @@ def _check_architecture(model: ModelInfo, source: Source) -> None:
     found = config.get("architectures") or []
     if not isinstance(found, list):
         found = [found]
-    if not found and config.get("model_type") == _model_type(model):
+    if isinstance(config.get("quantization"), dict):
+        raise CheckpointError(f"{source.name} is quantised for MLX", "Give the checkpoint that it was made from.")
+    if model.architecture in found or (not found and config.get("model_type") == _model_type(model)):
         return
-    if model.architecture not in found:
-        said = ", ".join(map(str, found)) or f"model of type {config.get('model_type', 'unknown')}"
-        raise CheckpointError(
-            f"{source.name} is a {said}, {model.id} needs a {model.architecture}",
-            "Give a checkpoint of that class, or another model (`convert list`).",
-        )
+    said = ", ".join(map(str, found)) or f"model of type {config.get('model_type', 'unknown')}"
+    raise CheckpointError(
+        f"{source.name} is a {said}, {model.id} needs a {model.architecture}", _step_for(model, found, config)
+    )
+
+
+def _step_for(model: ModelInfo, found: list[Any], config: Mapping[str, Any]) -> str:
+    """What to do with a checkpoint of another class."""
+    for name in found:
+        if name in model.near_misses:
+            return model.near_misses[name]
+    for other in model.siblings():
+        if other.architecture in found or (not found and config.get("model_type") == _model_type(other)):
+            return f"Use `convert {other.id}`."
+    return "No model here is of that class; `convert list` shows those that are."
 
 
 def _model_type(model: ModelInfo) -> str | None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,21 @@ def load_config(kind: Any, folder: Path) -> Any:
         raise CheckpointError(
             f"{folder.name} holds quantised weights ({method})", "Give the checkpoint that it was made from."
         )
+    _check_heads(folder, config)
     return config
+
+
+def _check_heads(folder: Path, config: Any) -> None:
+    """The classes take any number of key-value heads, and fail when they run."""
+    heads, keys = (getattr(config, f"num_{kind}_heads", None) for kind in ("attention", "key_value"))
+    if isinstance(heads, int) and isinstance(keys, int) and (not keys or heads % keys):
+        raise CheckpointError(
+            f"{folder.name}: config.json has {heads} query heads for {keys} key-value heads, which do not divide them",
+            "Give the config.json that was saved with the weights.",
+        )
+    for part in vars(config).values():
+        if hasattr(part, "model_type"):
+            _check_heads(folder, part)
 
 
 def load_part(kind: Any, folder: Path, what: str, **options: Any) -> Any:
@@ -91,7 +106,7 @@ def load_part(kind: Any, folder: Path, what: str, **options: Any) -> Any:
     step = f"Download the checkpoint again with its {what}, or save it there with `save_pretrained(folder)`."
     for group in _NEEDED.get(what, ()):
         if not any((folder / file).is_file() for file in group):
-            raise CheckpointError(f"{folder.name} has no {what}, which needs {' or '.join(group)}", step)
+            raise CheckpointError(f"{folder.name} has no {' or '.join(group)}, which its {what} needs", step)
     _check_json(folder)
     with reading(folder, f"has no readable {what}", step), _silent():
         return kind.from_pretrained(folder, local_files_only=True, **options)
@@ -147,7 +162,7 @@ def _reason(error: Exception) -> str:
     """The first sentence of what a library says, without its advice."""
     if isinstance(error, KeyError):
         return f"the key {error} is missing"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [re.sub(r"^\w+Error: ", "", line.strip()) for line in str(error).splitlines() if line.strip()]
     return (
         lines[-1 if len(lines) > 1 and lines[0].endswith(":") else 0][:200].rstrip(".")
         if lines
@@ -163,18 +178,18 @@ def _judge(folder: Path, report: Any, tensors: int) -> None:
     shapes = [f"{name} is {list(found)}, the class has {list(wanted)}" for name, found, wanted in other]
     said = [
         _listed(missing, f"of {tensors} tensors {_is(missing)} missing"),
-        _listed(left, f"{_tensors(left)} {_is(left)} not of this model"),
-        _listed(shapes, f"{_tensors(shapes)} {_has(shapes)} another shape"),
+        _listed(left, f"{_tensors(left)} {_do(left)} not belong to this model"),
+        _listed(shapes, f"{_tensors(shapes)} {_has(shapes)} another shape", shown=1),
     ]
     raise CheckpointError(
         f"{folder.name}: {'; '.join(filter(None, said))}", _likely_cause(missing, left, other, tensors)
     )
 
 
-def _listed(names: Collection[str], what: str) -> str:
+def _listed(names: Collection[str], what: str, shown: int = _SHOWN) -> str:
     names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{more})" if names else ""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{len(names)} {what} ({', '.join(names[:shown])}{more})" if names else ""
 
 
 def _tensors(names: Collection[str]) -> str:
@@ -183,6 +198,10 @@ def _tensors(names: Collection[str]) -> str:
 
 def _is(names: Collection[str]) -> str:
     return "is" if len(names) == 1 else "are"
+
+
+def _do(names: Collection[str]) -> str:
+    return "does" if len(names) == 1 else "do"
 
 
 def _has(names: Collection[str]) -> str:
@@ -198,9 +217,7 @@ def _likely_cause(missing: list[str], left: list[str], other: list[Any], tensors
         return "Its config.json describes another size of the model: give the one that was saved with the weights."
     if missing and not left:
         return "The file looks incomplete: save it again with `save_pretrained(folder)`, or download it again."
-    return (
-        "Save it with the present transformers, `save_pretrained(folder)`, from a model that loads without a warning."
-    )
+    return "Load it in the present transformers, where every tensor must find its place, and `save_pretrained(folder)`."
 
 
 def _check_finite(folder: Path, model: Any) -> None:
@@ -210,6 +227,6 @@ def _check_finite(folder: Path, model: Any) -> None:
     broken = [n for n, t in model.state_dict().items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if broken:
         raise CheckpointError(
-            f"{folder.name}: {_listed(broken, f'{_tensors(broken)} with NaN or infinity')}",
+            f"{folder.name}: {_listed(broken, f'{_tensors(broken)} {_has(broken)} NaN or infinity')}",
             "Give a checkpoint of sound weights, such as the step of the training before.",
         )

@@ -61,5 +61,5 @@ def check_weight_files(name: str, folder: Path, files: Iterable[str]) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{name}: {file} is damaged or incomplete, {path.stat().st_size:,} bytes ({error})", _AGAIN
+                f"{name}: {file} is damaged or incomplete ({path.stat().st_size:,} bytes)", _AGAIN
             ) from error

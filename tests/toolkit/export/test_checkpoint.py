@@ -1,9 +1,11 @@
 """Finding checkpoints: what is refused, and how it is said."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from models import find_model
 from models.parakeet_tdt import MODEL
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.errors import CheckpointError, NoDemo
@@ -11,9 +13,9 @@ from toolkit.export import checkpoint as module
 from toolkit.export.checkpoint import resolve_checkpoint
 
 
-def refused(name, *words, revision=None):
+def refused(name, *words, revision=None, model=MODEL):
     with pytest.raises(CheckpointError) as caught:
-        resolve_checkpoint(MODEL, str(name), revision)
+        resolve_checkpoint(model, str(name), revision)
     for word in words:
         assert word in str(caught.value)
 
@@ -44,32 +46,56 @@ def test_no_config(tmp_path):
     refused(tmp_path, "config.json")
 
 
-def test_pickled_weights_are_not_read(tmp_path):
-    save_tiny_checkpoint(tmp_path)
-    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    refused(tmp_path, "no .safetensors", "pickles are not read")
-
-
 def test_revision_of_a_folder(tmp_path):
     save_tiny_checkpoint(tmp_path)
     refused(tmp_path, "--revision", revision="main")
 
 
-def test_hub_download_asks_for_data_files_only_and_records_the_commit(tmp_path, monkeypatch):
+class FakeHub:
+    """A repository of the hub, as the client shows it: a listing, and files that are fetched one by one.
+
+    Attributes:
+        fetched: names, in order.
+    """
+
+    def __init__(self, snapshot, monkeypatch):
+        self.snapshot, self.fetched = snapshot, []
+        monkeypatch.setattr("huggingface_hub.HfApi.model_info", self.model_info)
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", self.download)
+
+    def model_info(self, repo_id, revision=None):
+        files = sorted(file.name for file in self.snapshot.iterdir())
+        return SimpleNamespace(sha=self.snapshot.name, siblings=[SimpleNamespace(rfilename=file) for file in files])
+
+    def download(self, repo_id, name, revision=None):
+        assert revision == self.snapshot.name
+        self.fetched.append(name)
+        return str(self.snapshot / name)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub that holds one tiny Parakeet at a commit, beside files that are of no use here."""
     snapshot = tmp_path / "snapshots" / "0123456789abcdef"
     save_tiny_checkpoint(snapshot)
-    asked = {}
+    for name in ("README.md", "pytorch_model.bin", "modeling.py", "parakeet.nemo"):
+        (snapshot / name).touch()
+    return FakeHub(snapshot, monkeypatch)
 
-    def fake_download(repo_id, revision=None, allow_patterns=None):
-        asked.update(repo_id=repo_id, revision=revision, allow_patterns=allow_patterns)
-        return str(snapshot)
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fake_download)
+def test_the_hub_is_asked_for_small_files_then_weights_at_one_commit(hub):
     found = resolve_checkpoint(MODEL, "nvidia/parakeet-tdt-0.6b-v3", "main")
-    assert found.entry().revision == "0123456789abcdef"
-    assert found.kind == "hub"
-    assert asked["revision"] == "main"
-    assert not [p for p in asked["allow_patterns"] if p.endswith((".py", ".bin", ".pt", ".pkl"))]
+    entry = found.entry()
+    assert (entry.revision, entry.kind, entry.location) == ("0123456789abcdef", "hub", "nvidia/parakeet-tdt-0.6b-v3")
+    assert hub.fetched[0] == "config.json"
+    assert hub.fetched[-1] == "model.safetensors"
+    assert {name.rpartition(".")[2] for name in hub.fetched} == {"json", "safetensors"}
+
+
+def test_a_wrong_repository_costs_its_small_files_only(hub):
+    (hub.snapshot / "config.json").write_text(json.dumps({"architectures": ["ParakeetForCTC"]}))
+    refused("nvidia/parakeet-ctc-0.6b", "nvidia/parakeet-ctc-0.6b is a ParakeetForCTC")
+    assert hub.fetched == ["config.json"]
 
 
 def test_hub_out_of_reach(monkeypatch):
@@ -78,8 +104,77 @@ def test_hub_out_of_reach(monkeypatch):
     def fail(*args, **kwargs):
         raise LocalEntryNotFoundError("offline")
 
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     refused("nvidia/parakeet-tdt-0.6b-v3", "cannot fetch", "demo")
+
+
+def of_class(folder, *names, **more):
+    """A folder that holds a configuration and weights in name."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architectures": list(names), **more}))
+    (folder / "model.safetensors").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture", "step"),
+    [
+        ("cohere-transcribe", "ParakeetForTDT", "Use `convert parakeet-tdt`."),
+        ("parakeet-tdt", "CohereAsrForConditionalGeneration", "Use `convert cohere-transcribe`."),
+        ("parakeet-tdt", "Qwen3ASRForTokenClassification", "Use `convert qwen3-forced-aligner`."),
+        ("qwen3-forced-aligner", "PocketTTSForConditionalGeneration", "Use `convert pocket-tts`."),
+        ("parakeet-tdt", "ParakeetForCTC", "give a Parakeet TDT"),
+        ("parakeet-tdt", "ParakeetForRNNT", "give a Parakeet TDT"),
+        ("qwen3-forced-aligner", "Qwen3ASRForConditionalGeneration", "Qwen/Qwen3-ForcedAligner-0.6B or its -hf twin"),
+        ("pocket-tts", "PocketTTSAudioTokenizerModel", "--audio-tokenizer"),
+        ("parakeet-tdt", "WhisperForConditionalGeneration", "`convert list`"),
+    ],
+)
+def test_another_class_is_named_with_what_to_do(model, architecture, step, tmp_path):
+    folder = of_class(tmp_path / "it", architecture)
+    refused(folder, f"is a {architecture}, {model} needs a", step, model=find_model(model))
+
+
+def test_without_architectures_the_type_decides(tmp_path):
+    folder = of_class(tmp_path / "it", model_type="cohere_asr")
+    refused(folder, "model of type cohere_asr", "Use `convert cohere-transcribe`.")
+    save_tiny_checkpoint(tmp_path / "bare")
+    config = json.loads((tmp_path / "bare" / "config.json").read_text())
+    del config["architectures"]
+    (tmp_path / "bare" / "config.json").write_text(json.dumps(config))
+    assert resolve_checkpoint(MODEL, str(tmp_path / "bare")).format == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("adapter_config.json", "adapter_model.safetensors"), ("adapter (LoRA)", "merge_and_unload")),
+        (("config.json", "adapter_config.json", "model.safetensors"), ("adapter (LoRA)", "merge_and_unload")),
+        (("model.onnx",), ("model.onnx", "PyTorch checkpoint")),
+        (("parakeet-q4.gguf",), ("parakeet-q4.gguf", "PyTorch checkpoint")),
+        (("encoder.mlpackage/Manifest.json",), ("encoder.mlpackage", "PyTorch checkpoint")),
+        (("manifest.json",), ("a bundle", "--bundle")),
+        (("README.md",), ("has no readable config.json", "save_pretrained")),
+    ],
+)
+def test_what_can_become_a_checkpoint_is_told_how(files, words, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    refused(tmp_path, *words)
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.pt", "model.ckpt", "weights.pth"])
+def test_pickles_are_to_be_saved_as_safetensors(file, tmp_path):
+    save_tiny_checkpoint(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / file)
+    refused(tmp_path, f"({file} is a pickle)", "model.save_pretrained(folder)", "pickles are not read")
+
+
+def test_a_checkpoint_quantised_for_mlx_is_named(tmp_path):
+    folder = of_class(tmp_path / "it", "ParakeetForTDT", quantization={"group_size": 64, "bits": 4})
+    refused(folder, "quantised for MLX", "that it was made from")
 
 
 def test_a_model_without_a_demo_is_refused_with_an_error_of_its_own(monkeypatch, tmp_path):
