@@ -13,7 +13,7 @@ from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor, Qw
 from transformers import AutoModel
 
 
-def strict_names(folder, aligner):
+def strict_names(folder):
     """Names that loading found missing, left over or of another shape."""
     _, report = AutoModel.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     return sorted({str(name) for names in report.values() for name in names})
@@ -32,7 +32,7 @@ def items_and_logits(aligner, clip, audio):
     ask.remove()
     marked = (ids[0][0] == aligner.timestamp_token_id).numpy()
     items = [[item.text, item.start_time, item.end_time] for item in result]
-    return items, kept[0][0].float().numpy()[marked], ids[0][0].numpy()
+    return items, kept[0][0].float().numpy()[marked]
 
 
 def main(folder):
@@ -47,11 +47,11 @@ def main(folder):
     arrays = {}
     for name, checkpoint in job["checkpoints"].items():
         aligner = Qwen3ForcedAligner.from_pretrained(checkpoint, dtype=torch.float32, device_map="cpu")
-        found = {"wrong": strict_names(checkpoint, aligner), "items": []}
+        found = {"wrong": strict_names(checkpoint), "items": []}
         for number, clip in enumerate(job["clips"]):
-            items, logits, ids = items_and_logits(aligner, clip, clips[f"clip_{number}"])
+            items, logits = items_and_logits(aligner, clip, clips[f"clip_{number}"])
             found["items"].append(items)
-            arrays[f"{name}/{number}/logits"], arrays[f"{name}/{number}/ids"] = logits, ids
+            arrays[f"{name}/{number}/logits"] = logits
         answers["checkpoints"][name] = found
     np.savez(folder / "theirs.npz", **arrays)
     (folder / "theirs.json").write_text(json.dumps(answers, ensure_ascii=False), encoding="utf-8")

@@ -89,7 +89,7 @@ def resolve_checkpoint(
     for layout in layouts_of(model):
         if (foreign := layout.open(source, options or {})) is not None:
             origin = {file: sha256_of_path(path) for file, path in sorted(foreign.files.items())}
-            folder = translated(model, origin, foreign)
+            folder = translated(model, origin, foreign, name)
             export_of(model).check(folder)
             return Checkpoint(name, source.kind, folder, source.revision, source.location, layout.name, origin)
     folder = _transformers_folder(model, source)

@@ -4,7 +4,9 @@ A model declares its further forms in `models/<model>/published.py` as `LAYOUTS`
 folder in transformers' layout, is kept in a cache, so that conversion, reference and comparison all read the same one.
 """
 
+import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
@@ -70,13 +72,14 @@ def layouts_of(model: ModelInfo) -> tuple[Layout, ...]:
     return cast(tuple[Layout, ...], model.module("published").LAYOUTS)
 
 
-def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign) -> Path:
+def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign, name: str = "") -> Path:
     """The folder in transformers' layout that a foreign checkpoint becomes, from the cache or made now.
 
     Args:
         model: its family.
         digests: sha256 of each of the checkpoint's files.
         foreign: the checkpoint.
+        name: as the user gave it, for messages about what it became.
 
     Raises:
         CheckpointError: it cannot be translated.
@@ -92,12 +95,21 @@ def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign) -
     try:
         with writing_to(folder):
             foreign.write(fresh)
-            (fresh / _COMPLETE).write_text("{}\n", encoding="utf-8")
+            (fresh / _COMPLETE).write_text(json.dumps({"of": name}), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             _publish(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def shown_name(folder: Path) -> str:
+    """What the user calls a checkpoint: folders in the caches have hashes for names."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    with contextlib.suppress(OSError, ValueError):
+        return Path(json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))["of"]).name or folder.name
+    return folder.name
 
 
 def cache_folder() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import CheckpointError
+from toolkit.export.layout import shown_name
 from toolkit.quiet import quiet
 
 _SHOWN = 3  # tensors named in a message
@@ -72,7 +73,7 @@ def load_config(kind: Any, folder: Path) -> Any:
     if quantised := getattr(config, "quantization_config", None):
         method = quantised.get("quant_method") if isinstance(quantised, dict) else type(quantised).__name__
         raise CheckpointError(
-            f"{folder.name} holds quantised weights ({method})", "Give the checkpoint that it was made from."
+            f"{shown_name(folder)} holds quantised weights ({method})", "Give the checkpoint that it was made from."
         )
     _check_heads(folder, config)
     return config
@@ -83,7 +84,7 @@ def _check_heads(folder: Path, config: Any) -> None:
     heads, keys = (getattr(config, f"num_{kind}_heads", None) for kind in ("attention", "key_value"))
     if isinstance(heads, int) and isinstance(keys, int) and (not keys or heads % keys):
         raise CheckpointError(
-            f"{folder.name}: config.json has {heads} query heads for {keys} key-value heads, which do not divide them",
+            f"{shown_name(folder)}: config.json has {heads} query heads for {keys} key-value heads, which do not divide them",
             "Give the config.json that was saved with the weights.",
         )
     for part in vars(config).values():
@@ -106,7 +107,7 @@ def load_part(kind: Any, folder: Path, what: str, **options: Any) -> Any:
     step = f"Download the checkpoint again with its {what}, or save it there with `save_pretrained(folder)`."
     for group in _NEEDED.get(what, ()):
         if not any((folder / file).is_file() for file in group):
-            raise CheckpointError(f"{folder.name} has no {' or '.join(group)}, which its {what} needs", step)
+            raise CheckpointError(f"{shown_name(folder)} has no {' or '.join(group)}, which its {what} needs", step)
     _check_json(folder)
     with reading(folder, f"has no readable {what}", step), _silent():
         return kind.from_pretrained(folder, local_files_only=True, **options)
@@ -126,11 +127,11 @@ def reading(folder: Path, problem: str, step: str) -> Iterator[None]:
     try:
         yield
     except (*known, SafetensorError, StrictDataclassError) as error:
-        raise CheckpointError(f"{folder.name} {problem}: {_reason(error)}", step) from error
+        raise CheckpointError(f"{shown_name(folder)} {problem}: {_reason(error)}", step) from error
     except Exception as error:  # see below
         if type(error) is not Exception:  # the tokenizers library raises bare ones
             raise
-        raise CheckpointError(f"{folder.name} {problem}: {_reason(error)}", step) from error
+        raise CheckpointError(f"{shown_name(folder)} {problem}: {_reason(error)}", step) from error
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def _check_json(folder: Path) -> None:
             json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             empty = "is empty" if not file.stat().st_size else "is damaged or incomplete: it is not JSON"
-            raise CheckpointError(f"{folder.name}: {file.name} {empty}", "Download it again.") from error
+            raise CheckpointError(f"{shown_name(folder)}: {file.name} {empty}", "Download it again.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -182,7 +183,7 @@ def _judge(folder: Path, report: Any, tensors: int) -> None:
         _listed(shapes, f"{_tensors(shapes)} {_has(shapes)} another shape", shown=1),
     ]
     raise CheckpointError(
-        f"{folder.name}: {'; '.join(filter(None, said))}", _likely_cause(missing, left, other, tensors)
+        f"{shown_name(folder)}: {'; '.join(filter(None, said))}", _likely_cause(missing, left, other, tensors)
     )
 
 
@@ -227,6 +228,6 @@ def _check_finite(folder: Path, model: Any) -> None:
     broken = [n for n, t in model.state_dict().items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if broken:
         raise CheckpointError(
-            f"{folder.name}: {_listed(broken, f'{_tensors(broken)} {_has(broken)} NaN or infinity')}",
+            f"{shown_name(folder)}: {_listed(broken, f'{_tensors(broken)} {_has(broken)} NaN or infinity')}",
             "Give a checkpoint of sound weights, such as the step of the training before.",
         )
