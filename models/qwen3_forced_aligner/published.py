@@ -105,6 +105,7 @@ class QwenLayout:
         if not isinstance(original.get("thinker_config"), dict):
             return None
         config, bin_ms = translated_config(source.name, original), _bin_ms(source.name, original)
+        _check_tokenizer_files(source)
         small = ["config.json", *(file for file in (PREPROCESSOR, *TOKENIZER) if is_in(source, file))]
         folder = source.fetch(small)
         found = QwenCheckpoint(source.name, {file: folder / file for file in small}, (), config, bin_ms)
@@ -178,6 +179,13 @@ def write_weights(file: Path, checkpoint: QwenCheckpoint) -> None:
 
     tensors = {new: tensor for _, new, tensor in _tensors(checkpoint)}
     save_file(tensors, file, metadata={"format": "pt"})
+
+
+def _check_tokenizer_files(source: Source) -> None:
+    pieces = () if is_in(source, "tokenizer.json") else ("vocab.json", "merges.txt")
+    for file in (*pieces, "tokenizer_config.json"):
+        if not is_in(source, file):
+            raise CheckpointError(f"{source.name} has no {file}, which its tokenizer needs", "Download it again.")
 
 
 def _other_model(name: str, model: str, kind: str) -> str:

@@ -43,7 +43,7 @@ SPLITS = [
     ("Don't stop, it's 3.5 o'clock -- e-mail me!", "English"), ("  two\tnine\nthree  ", "English"), ("", "English"),
     ("Mr. Quilter's “gospel”", "English"), ("A.B.C. 1,000", "English"), ("你好,世界!", "Chinese"),
     ("我有3个iPhone手机", "Chinese"), ("㐀𠀀 mixed 漢字text", "Chinese"), ("Straße & Übermut", "German"),
-    ("Geh'n wir zum 1.-2. Mai?", "German"), ("naïve — ÄÖÜ", "German"), ("L'été, c'est aujourd’hui", "French"),
+    ("Geh'n wir zum 1.-2. Mai?", "German"), ("naïve — ÄÖÜ", "German"), ("L'été, c'est aujourd\u2019hui", "French"),
     ("où? À Noël…", "French"), ("dix-sept", "French"), ("…!?", "French"),
 ]  # fmt: skip
 OPTIONS = {"audio_seconds": "4,16", "sequence_lengths": "128,512"}
@@ -240,9 +240,9 @@ def _section(name: str, wrong: Sequence[str], rows: Sequence[str]) -> str:
 def _differences() -> str:
     return (
         "## Differences by name\n\n"
-        "- **Attention of the audio over 8 s.** Without FlashAttention, Qwen's code lets every audio frame see the whole "
-        "file. With FlashAttention, and in transformers, a frame sees its window of 8 s. Our default is the window; "
-        "`--audio-attention full` is what Qwen's code does on a CPU.\n"
-        "- **Float16 on random weights.** Random weights give time classes of nearly the same logits, so that a difference "
-        "of 1e-2 chooses another class, any number of seconds away. Trained weights decide clearly."
+        "- **Attention of the audio over 8 s.** Without FlashAttention, Qwen's code lets every audio frame see the "
+        "whole file. With FlashAttention, and in transformers, a frame sees its window of 8 s. Our default is the "
+        "window; `--audio-attention full` is what Qwen's code does on a CPU.\n"
+        "- **Float16 on random weights.** Random weights give time classes of nearly the same logits, so that a "
+        "difference of 1e-2 chooses another class, any number of seconds away. Trained weights decide clearly."
     )

@@ -1,4 +1,4 @@
-"""The comparison with Qwen's own code fails when something is wrong; the whole run is `python -m tests.oracles qwen`."""
+"""The comparison with Qwen's own code sees what is wrong; the whole run is `python -m tests.oracles qwen`."""
 
 import numpy as np
 import pytest

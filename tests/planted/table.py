@@ -5,17 +5,18 @@
 
 from collections.abc import Iterator
 
-from tests.planted import features, loops, packages, texts, wrapped
+from tests.planted import features, loading, loops, packages, texts, wrapped
 
 FAULTS = (*features.FAULTS, *wrapped.FAULTS, *packages.FAULTS, *loops.FAULTS, *texts.FAULTS)
 BELOW_THE_GATES = packages.BELOW_THE_GATES
+LOADING = loading.FAULTS
 HEADER = ("| model | what is wrong | stage to blame | shown by |", "|---|---|---|---|")
 
 
 def table() -> str:
     """The table in Markdown."""
     rows = [*(_row(f, f.stage, f.where) for f in FAULTS), *(_row(f, "none: `--layers`") for f in BELOW_THE_GATES)]
-    return "\n".join([*HEADER, *sorted(rows, key=lambda row: row.split("|")[1]), *_of_speech()])
+    return "\n".join([*HEADER, *sorted(rows, key=lambda row: row.split("|")[1]), *_of_speech(), *_of_loading()])
 
 
 def _row(fault, stage, where="") -> str:
@@ -34,6 +35,16 @@ def _of_speech() -> Iterator[str]:
         yield f"| pocket-tts | {name.replace('_', ' ')} | {stage} | *{where}* |"
     for name, (*_, where) in WRAPPER_FAULTS.items():
         yield f"| pocket-tts | {name.replace('_', ' ')} of the wrapper | wrappers | *{where}* |"
+
+
+def _of_loading() -> Iterator[str]:
+    """Every model has the same faults of loading, but for sizes that its class refuses: one row per fault."""
+    models: dict[tuple[str, str], list[str]] = {}
+    for fault in LOADING:
+        models.setdefault((fault.name, fault.shows), []).append(fault.model)
+    for (name, shows), found in models.items():
+        whose = "every model" if len(found) == len({fault.model for fault in LOADING}) else ", ".join(found)
+        yield f"| {whose} | {name} | none: `convert` refuses it | *{shows}* |"
 
 
 if __name__ == "__main__":

@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 import compare
+import convert
 import milrun
-from models import find_model
+from models import all_models, find_model
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import QUESTIONS, Status
 from parity.ladder.packages import record_calls
 from parity.localise.layers import FP16_BOUNDS, localise
 from tests.command_runner import command_runner
+from tests.damaged_checkpoints import linked_demo
 from tests.planted.conftest import OPTIONS
 from tests.planted.packages import int8_head, with_stale_joint
 from tests.planted.planting import Site
-from tests.planted.table import BELOW_THE_GATES, FAULTS, table
-from toolkit.errors import BundleError
+from tests.planted.table import BELOW_THE_GATES, FAULTS, LOADING, table
+from toolkit.errors import BundleError, CheckpointError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging-accuracy.md"
 
@@ -86,6 +88,40 @@ def test_a_fault_is_blamed(site, subject, fault):
 @pytest.mark.parametrize("fault", BELOW_THE_GATES, ids=named)
 def test_a_fault_below_the_gates_is_found_op_by_op(site, subject, fault):
     assert_blamed(op_blamed(subject(fault.plant(site(fault.model))), fault.where), fault.op)
+
+
+@pytest.fixture
+def run_convert(tmp_path, monkeypatch, capsys):
+    """Run the command on a folder up to its first package: (exit code, stderr); no bundle may be left."""
+    monkeypatch.setattr("commands.conversion.export_component", lambda *given, **settings: pytest.fail("it converts"))
+
+    def call(model, folder):
+        output = tmp_path / "bundle"
+        run = command_runner(convert, monkeypatch, capsys)
+        code, _, err = run(model, "--checkpoint", folder, "--output", output)
+        assert not output.exists()
+        return code, err
+
+    return call
+
+
+@pytest.mark.parametrize("fault", LOADING, ids=named)
+def test_a_fault_of_loading_never_becomes_a_bundle(run_convert, fault, tmp_path):
+    folder = linked_demo(fault.model, tmp_path)
+    fault.plant(folder / fault.part)
+    code, err = run_convert(fault.model, folder)
+    assert (code, err.count("\n")) == (CheckpointError.exit_code, 1), err
+
+
+@pytest.mark.parametrize("model", [model.id for model in all_models().values()])
+def test_without_a_fault_of_loading_it_converts(run_convert, model, tmp_path):
+    with pytest.raises(pytest.fail.Exception, match="it converts"):
+        run_convert(model, linked_demo(model, tmp_path))
+
+
+def test_every_model_has_every_fault_of_loading_once():
+    assert {fault.model for fault in LOADING} == {model.id for model in all_models().values()}
+    assert len({named(fault) for fault in LOADING}) == len(LOADING)
 
 
 def test_every_stage_and_model_has_faults_and_every_fault_is_run_once():

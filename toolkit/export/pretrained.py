@@ -84,7 +84,7 @@ def _check_heads(folder: Path, config: Any) -> None:
     heads, keys = (getattr(config, f"num_{kind}_heads", None) for kind in ("attention", "key_value"))
     if isinstance(heads, int) and isinstance(keys, int) and (not keys or heads % keys):
         raise CheckpointError(
-            f"{shown_name(folder)}: config.json has {heads} query heads for {keys} key-value heads, which do not divide them",
+            f"{shown_name(folder)}: config.json has {heads} query heads, which {keys} key-value heads do not divide",
             "Give the config.json that was saved with the weights.",
         )
     for part in vars(config).values():

@@ -69,7 +69,7 @@ def test_key_heads_that_do_not_divide_are_refused_with_weights_that_fit(tmp_path
     cohere.save_tiny_checkpoint(tmp_path / "cohere", num_attention_heads=4, num_key_value_heads=3, head_dim=6)
     qwen.save_tiny_checkpoint(tmp_path / "qwen", text={"num_attention_heads": 4, "num_key_value_heads": 3})
     for model, name in (("cohere-transcribe", "cohere"), ("qwen3-forced-aligner", "qwen")):
-        assert "4 query heads for 3 key-value heads" in refusal(model, tmp_path / name)
+        assert "4 query heads, which 3 key-value heads do not divide" in refusal(model, tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["nvidia/para keet", "nvidia/parakeet ", "my folder"])
