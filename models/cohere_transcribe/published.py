@@ -134,10 +134,13 @@ class OriginalLayout:
         if source.entry or not is_in(source, "config.json") or is_in(source, "adapter_config.json"):
             return None
         original = read_json(source, "config.json")
-        if original.get("model_type") != "cohere_asr" or not any(_is_section(original, key) for key in SECTIONS):
+        if not _is_original(original):
             return None
         config, extractor = translated_config(source.name, original), extractor_arguments(source.name, original)
         small = ["config.json", *(file for file in (GENERATION, *TOKENIZER) if is_in(source, file))]
+        for file in small:
+            if file.endswith(".json"):
+                read_json(source, file)
         folder = source.fetch(small)
         found = OriginalCheckpoint(source.name, {file: folder / file for file in small}, config, extractor)
         _judge_small_files(found)
@@ -239,8 +242,10 @@ def _named_folder(name: str) -> Iterator[Path]:
         yield folder
 
 
-def _is_section(original: Mapping[str, Any], key: str) -> bool:
-    return isinstance(original.get(key), dict)
+def _is_original(config: Mapping[str, Any]) -> bool:
+    """Whether the sections decide; transformers keeps them, unread, beside its own when it saves a fine-tune."""
+    sections = any(isinstance(config.get(key), dict) for key in SECTIONS)
+    return config.get("model_type") == "cohere_asr" and sections and "encoder_config" not in config
 
 
 def _section(original: Mapping[str, Any], path: str) -> dict[str, Any]:

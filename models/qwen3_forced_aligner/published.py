@@ -107,6 +107,9 @@ class QwenLayout:
         config, bin_ms = translated_config(source.name, original), _bin_ms(source.name, original)
         _check_tokenizer_files(source)
         small = ["config.json", *(file for file in (PREPROCESSOR, *TOKENIZER) if is_in(source, file))]
+        for file in small:
+            if file.endswith(".json"):
+                read_json(source, file)
         folder = source.fetch(small)
         found = QwenCheckpoint(source.name, {file: folder / file for file in small}, (), config, bin_ms)
         _judge_small_files(found)
@@ -295,7 +298,7 @@ def _tensors(checkpoint: QwenCheckpoint) -> Iterator[tuple[str, str, Any]]:
                 _check_tensor(checkpoint.name, old, tuple(tensors.get_slice(old).get_shape()), wanted.get(new))
                 found.add(new)
                 yield old, new, tensors.get_tensor(old)
-    _check_all(checkpoint.name, wanted.keys() - found)
+    _check_all(checkpoint.name, wanted.keys() - found, len(wanted))
 
 
 def _shapes(checkpoint: QwenCheckpoint) -> dict[str, tuple[int, ...]]:
@@ -320,11 +323,12 @@ def _check_tensor(name: str, tensor: str, found: tuple[int, ...], wanted: tuple[
         )
 
 
-def _check_all(name: str, missing: Iterable[str]) -> None:
+def _check_all(name: str, missing: Iterable[str], tensors: int) -> None:
     if lacking := sorted(missing):
         old = {new: prefix for prefix, new in RENAMES.items()}
         prefix = max((new for new in old if lacking[0].startswith(new)), key=len)
         shown = old[prefix] + lacking[0].removeprefix(prefix)
         raise CheckpointError(
-            f"{name}: {len(lacking)} tensors are missing, {shown} for one", "Save or download the checkpoint again."
+            f"{name} lacks {len(lacking)} of {tensors} tensors, {shown} for one",
+            "Save or download the checkpoint again.",
         )

@@ -133,6 +133,21 @@ def test_a_switch_that_the_class_lacks_is_named(section, key, value, published):
     assert "cannot express" in message
 
 
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
+def test_a_damaged_file_is_named(file, published):
+    _, original = published()
+    (original / file).write_text('{"a": ')
+    assert f"original: {file} is damaged or incomplete" in refusal(original)
+
+
+def test_a_fine_tune_that_transformers_saved_is_in_its_own_form(published):
+    plain, original = published()
+    kept = json.loads((original / "config.json").read_text())
+    config = json.loads((plain / "config.json").read_text())
+    (plain / "config.json").write_text(json.dumps({**kept, **config}))
+    assert resolve_checkpoint(MODEL, str(plain)).format == "transformers"
+
+
 def test_an_unknown_key_of_other_sizes_is_named(published):
     _, original = published()
     changed(original, "transf_decoder.config_dict", gated=True)

@@ -147,7 +147,7 @@ def test_what_cannot_be_carried_over_is_named_before_the_weights_are_read(change
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.pop("thinker.model.norm.weight"), "1 tensors are missing, thinker.model.norm.weight for one"),
+        (lambda t: t.pop("thinker.model.norm.weight"), "tensors, thinker.model.norm.weight for one"),
         (lambda t: t.pop("thinker.lm_head.weight"), "thinker.lm_head.weight for one"),
         (lambda t: t.update({"thinker.talker.weight": torch.ones(2)}), "the tensor thinker.talker.weight is not of"),
         (lambda t: t.update({"lora_A.weight": torch.ones(2)}), "the tensor lora_A.weight is not of"),
@@ -166,6 +166,13 @@ def test_a_tokenizer_that_lacks_a_file_is_named(file, own):
     assert f"own has no {file}" in refusal(own)
 
 
-def test_a_damaged_file_is_named(own):
-    (own / "vocab.json").write_text('{"a": ')
-    assert "own: vocab.json is damaged or incomplete" in refusal(own)
+@pytest.mark.parametrize("file", ["vocab.json", "tokenizer_config.json", "preprocessor_config.json"])
+def test_a_damaged_file_is_named(file, own):
+    (own / file).write_text('{"a": ')
+    assert f"own: {file} is damaged or incomplete" in refusal(own)
+
+
+def test_a_fault_of_the_translation_is_told_by_the_users_name(own):
+    edit_tensors(own, lambda tensors: tensors["thinker.model.norm.weight"].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match=r"^own: 1 tensor has NaN or infinity \(model\.language_model\.norm"):
+        load_model(resolve_checkpoint(MODEL, str(own)).folder)

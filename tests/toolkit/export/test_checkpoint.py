@@ -76,7 +76,7 @@ class FakeHub:
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub that holds one tiny Parakeet at a commit, beside files that are of no use here."""
-    snapshot = tmp_path / "snapshots" / "0123456789abcdef"
+    snapshot = tmp_path / "models--nvidia--parakeet-tdt-0.6b-v3" / "snapshots" / "0123456789abcdef"
     save_tiny_checkpoint(snapshot)
     for name in ("README.md", "pytorch_model.bin", "modeling.py", "parakeet.nemo"):
         (snapshot / name).touch()
@@ -96,6 +96,12 @@ def test_a_wrong_repository_costs_its_small_files_only(hub):
     (hub.snapshot / "config.json").write_text(json.dumps({"architectures": ["ParakeetForCTC"]}))
     refused("nvidia/parakeet-ctc-0.6b", "nvidia/parakeet-ctc-0.6b is a ParakeetForCTC")
     assert hub.fetched == ["config.json"]
+
+
+def test_a_fault_in_the_hubs_cache_is_told_by_the_repository(hub):
+    (hub.snapshot / "tokenizer.json").unlink()
+    refused("nvidia/parakeet-tdt-0.6b-v3", "nvidia/parakeet-tdt-0.6b-v3 has no tokenizer.json")
+    assert "model.safetensors" not in hub.fetched
 
 
 def test_hub_out_of_reach(monkeypatch):
