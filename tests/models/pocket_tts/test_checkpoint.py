@@ -160,7 +160,7 @@ BAD_CHECKPOINTS = {
     "codec_of_other_sizes": (with_rewritten_codec(hidden_size=64), "audio_tokenizer: .* have another shape"),
     "codec_config_broken": (
         with_content("audio_tokenizer/config.json", "{"),
-        "audio_tokenizer has no readable config.json",
+        "audio_tokenizer: config.json is damaged",
     ),
     "codec_of_another_kind": (with_rewritten_codec(model_type="mimi"), "is a mimi"),
     "codec_without_decoder": (with_codec_that_only_encodes, "has no decoder"),
@@ -176,9 +176,9 @@ BAD_CHECKPOINTS = {
         lambda c: rewrite(c / "config.json", rope_parameters=LINEAR),
         "pocket_tts: rotary embedding 'linear' is not supported",
     ),
-    "no_tokenizer": (without("tokenizer.json"), "has no readable tokenizer"),
+    "no_tokenizer": (without("tokenizer.json"), "has no tokenizer.json"),
     "no_template": (without("chat_template.jinja"), "has no file chat_template.jinja"),
-    "no_extractor": (without("processor_config.json"), "has no readable feature extractor"),
+    "no_extractor": (without("processor_config.json"), "has no processor_config.json"),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from commands.conversion import ConvertRequest, convert, prepare
 from models.qwen3_forced_aligner import MODEL
+from models.qwen3_forced_aligner.export import check
 from models.qwen3_forced_aligner.parity.reference import Reference
 from models.qwen3_forced_aligner.pipeline import Pipeline
 from tests.models.qwen3_forced_aligner.host import OPTIONS, clip, opened, planned, sentence, stock
@@ -100,7 +101,7 @@ def window_of_part_of_a_chunk(config):
 )
 def test_checkpoints_that_the_wrappers_do_not_cover_are_refused(tmp_path, change, complaint):
     with pytest.raises(CheckpointError, match=complaint) as caught:
-        planned(edited(tmp_path, change))
+        check(edited(tmp_path, change))
     assert "\n" not in str(caught.value)
 
 
