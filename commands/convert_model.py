@@ -20,6 +20,8 @@ def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> N
         typer.Exit: a package is out of its gate.
     """
     prepared = prepare(request)
+    for note in prepared.plan.notes:
+        typer.echo(f"note: {note}", err=True)
     if dry_run:
         _print(describe_plan(prepared), as_json)
         return

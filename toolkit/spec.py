@@ -179,12 +179,14 @@ class ExportPlan:
         host: the constants for the pipeline; the model's pipeline module checks them with its own schema.
         assets: file name -> content.
         options: the model's own convert options, as they were resolved.
+        notes: what the checkpoint brings that was left out, and why.
     """
 
     components: tuple[ComponentSpec, ...]
     host: dict[str, Any]
     assets: Mapping[str, bytes]
     options: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     def component(self, name: str) -> ComponentSpec:
         """The component of this name."""

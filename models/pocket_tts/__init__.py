@@ -7,7 +7,9 @@ MODEL = ModelInfo(
     package=__name__,
     task="synthesis",
     architecture="PocketTTSForConditionalGeneration",
-    default_checkpoint="kyutai/pocket-tts",
+    # Kyutai's ungated twin works without a token. It speaks in the voices that come with it; its weights have what clones
+    # a voice taken out, which `kyutai/pocket-tts` brings to those who have accepted its terms.
+    default_checkpoint="kyutai/pocket-tts-without-voice-cloning",
     summary="speech synthesis in a given voice, streamed",
     components=("text_embedding", "voice_projection", "backbone", "flow", "codec_decoder", "codec_encoder"),
     word_times=False,
@@ -34,6 +36,13 @@ MODEL = ModelInfo(
                 ("stateful", "external"),
             ),
             ModelOption("codec_encoder", bool, True, "Convert the codec's encoder, which clones voices."),
+            ModelOption(
+                "language",
+                str,
+                "",
+                "Model of a repository in Kyutai's layout, e.g. french or german_24l (default: english).",
+                names_bundle=True,
+            ),
             ModelOption("audio_tokenizer", str, "", "Hub id or folder of the codec (default: the checkpoint's own)."),
         ),
         "infer": (

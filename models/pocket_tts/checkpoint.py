@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save
 from transformers import (
     AutoTokenizer,
     PocketTTSAudioTokenizerConfig,
@@ -13,8 +15,9 @@ from transformers import (
     PocketTTSProcessor,
 )
 
+from models.pocket_tts.voice_file import VoiceSizes, read_voice
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, OptionError, ToolkitError
 from toolkit.export.checkpoint import fetch_folder
 from toolkit.export.pretrained import load_config, load_part, load_pretrained, reading
 from toolkit.export.source import open_source, read_json
@@ -23,6 +26,7 @@ from wrappers.pocket_tts_codec import CodecDecoder
 
 CODEC_FOLDER = "audio_tokenizer"
 CONFIG, PROCESSOR, TEMPLATE = "config.json", "processor_config.json", "chat_template.jinja"
+TRANSLATION = "kyutai.json"  # what the translation from Kyutai's layout left to say
 
 
 def load_model(checkpoint: Path) -> Any:
@@ -137,9 +141,59 @@ def check_pair(model: Any, codec: Any) -> None:
             )
 
 
-def load_voices(checkpoint: Path) -> dict[str, bytes]:
-    """The voices that the checkpoint brings: name -> content of its .safetensors file, in alphabetical order."""
-    return {file.stem: file.read_bytes() for file in sorted((checkpoint / "voices").glob("*.safetensors"))}
+def load_voices(checkpoint: Path, sizes: VoiceSizes) -> tuple[dict[str, bytes], list[str]]:
+    """The voices that the checkpoint brings.
+
+    Args:
+        checkpoint: the model's folder.
+        sizes: what a voice must fit.
+
+    Returns:
+        Name -> content of a .safetensors file in our own form, in alphabetical order; and a note on each file that holds
+        no voice of this checkpoint, which is left out.
+    """
+    voices, notes = {}, []
+    for file in sorted((checkpoint / "voices").glob("*.safetensors")):
+        try:
+            arrays = read_voice(file, sizes)
+        except ToolkitError as error:
+            notes.append(f"voice {file.stem} is left out: {error.message}")
+        else:
+            voices[file.stem] = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return voices, notes
+
+
+def voice_sizes(config: Any, *, clones: bool) -> VoiceSizes:
+    """What a voice of this model must fit."""
+    return VoiceSizes(
+        latent=config.latent_dim,
+        width=config.hidden_size,
+        layers=config.num_hidden_layers,
+        key_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        clones=clones,
+    )
+
+
+def can_project(model: Any) -> bool:
+    """Whether the model can project a voice's latents: Kyutai's weights without voice cloning come with zeros there."""
+    return bool(model.model.audio_prompt_proj.weight.any())
+
+
+def translation_notes(checkpoint: Path) -> list[str]:
+    """What a user should know of a checkpoint that came from Kyutai's layout."""
+    file = checkpoint / TRANSLATION
+    return [str(note) for note in json.loads(file.read_text(encoding="utf-8"))["notes"]] if file.is_file() else []
+
+
+def check_language(checkpoint: Path, language: str) -> None:
+    """`--language` chooses among what Kyutai's repository holds, and means nothing for another checkpoint.
+
+    Raises:
+        OptionError: it was given for one.
+    """
+    if language and not (checkpoint / TRANSLATION).is_file():
+        raise OptionError("--language belongs to checkpoints in Kyutai's own layout; this one holds one model")
 
 
 def sha256_of_weights(folder: Path) -> str:

@@ -53,3 +53,4 @@ class HostConstants(HostSchema):
     special_tokens: dict[str, str]
     pause: PauseParameters
     voices: tuple[str, ...]
+    clones: bool

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from models.pocket_tts.checkpoint import (
+    can_project,
+    check_language,
     check_pair,
     check_small_files,
     load_codec,
@@ -16,6 +18,8 @@ from models.pocket_tts.checkpoint import (
     load_voices,
     locate_codec,
     sha256_of_weights,
+    translation_notes,
+    voice_sizes,
 )
 from toolkit.errors import OptionError
 from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
@@ -45,7 +49,8 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         checkpoint: folder in the hub's layout. The codec is in its folder `audio_tokenizer`, or where its
             processor_config.json says, unless the options name another.
         options: `flow_steps`, comma-separated numbers and `step`; `cache_slots`; `state` (stateful, external);
-            `codec_encoder`; `audio_tokenizer`, hub id (with @revision) or folder of the codec.
+            `codec_encoder`; `audio_tokenizer`, hub id (with @revision) or folder of the codec; `language`, which
+            chose the model in Kyutai's layout.
 
     Returns:
         The plan; tracing happens when a component is built.
@@ -54,17 +59,20 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
         CheckpointError: no codec, a codec without a decoder, or one of another kind than the backbone's.
         OptionError: flow steps or slots out of range.
     """
+    check_language(checkpoint, language := str(options.get("language") or ""))
     model = load_model(checkpoint)
     codec_folder, codec_name = locate_codec(checkpoint, str(options["audio_tokenizer"]))
     codec = load_codec(codec_folder)
     check_pair(model, codec)
     steps = flow_steps(str(options["flow_steps"]), model.config.flow_head_config.flow_type)
     slots = _slots(int(options["cache_slots"]), model.config)
-    encoder = bool(options["codec_encoder"]) and codec.encoder is not None
+    clones = can_project(model)
+    encoder = bool(options["codec_encoder"]) and codec.encoder is not None and clones
     parts = _Parts(model, codec, slots, stateful=options["state"] == "stateful")
-    components = [parts.text_embedding(), parts.voice_projection(), parts.backbone(), parts.flow(steps)]
+    components = [parts.text_embedding(), *([parts.voice_projection()] if clones else [])]
+    components += [parts.backbone(), parts.flow(steps)]
     components += [parts.codec_decoder(), *([parts.codec_encoder()] if encoder else [])]
-    processor, voices = load_processor(checkpoint), load_voices(checkpoint)
+    processor, (voices, notes) = load_processor(checkpoint), load_voices(checkpoint, voice_sizes(model.config, clones=clones))
     return ExportPlan(
         components=tuple(components),
         host={
@@ -73,6 +81,7 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
             "flow_functions": [f.name for f in parts.flow(steps).functions],
             "codec_sha256": sha256_of_weights(codec_folder),
             "voices": list(voices),
+            "clones": clones,
         },
         assets=_assets(processor, voices),
         options={
@@ -81,7 +90,9 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
             "state": options["state"],
             "codec_encoder": encoder,
             "audio_tokenizer": codec_name,
+            "language": language,
         },
+        notes=(*translation_notes(checkpoint), *notes),
     )
 
 

@@ -18,7 +18,8 @@ from toolkit.contract import Progress, Speaker
 from toolkit.errors import BundleError, ToolkitError
 from toolkit.loops.flow import Frame, LatentModel, StopRule, frames, gaussian_noise
 
-NEEDED = ("text_embedding", "voice_projection", "backbone", "flow", "codec_decoder")
+NEEDED = ("text_embedding", "backbone", "flow", "codec_decoder")
+PROJECTION = "voice_projection"  # needed where the weights can project a voice's latents
 
 
 class Speech:
@@ -39,8 +40,8 @@ class Pipeline(Speaker):
     Args:
         bundle: an opened bundle; constants, tokenizer, text rules and voices come from it.
         runtime: runs its components.
-        voice: name of a voice in the bundle, a recording to clone, or a .safetensors file of `audio_prompt_latents`
-            [T, Z] or of `keys` and `values` [L, K, T, d]; empty is the bundle's first voice.
+        voice: name of a voice in the bundle, a recording to clone, or a .safetensors file, ours or Kyutai's
+            (models/pocket_tts/voice_file.py); empty is the bundle's first voice.
         seed: seed of the noise.
         temperature: variance of the noise; None is the checkpoint's.
         flow_steps: flow steps a frame; None is the checkpoint's.
@@ -63,7 +64,8 @@ class Pipeline(Speaker):
         eos_threshold: float | None = None,
     ) -> None:
         self.host = host = host_constants(bundle, HostConstants)
-        missing = [name for name in NEEDED if bundle.manifest.component(name) is None]
+        needed = [NEEDED[0], *([PROJECTION] if host.clones else []), *NEEDED[1:]]
+        missing = [name for name in needed if bundle.manifest.component(name) is None]
         if missing:
             step = rebuild_step(bundle.manifest, bundle.path)
             raise BundleError(f"{bundle.path} lacks {', '.join(missing)}", step)
@@ -209,6 +211,8 @@ class Pipeline(Speaker):
             embeds = [self.backbone.embed_text(key)]
             if voice.latents is not None:
                 embeds.append(self.backbone.embed_voice(voice.latents))
+            elif voice.embeds is not None:
+                embeds.append(voice.embeds)
             self._prefixes[key] = self.backbone.extend(voice.cache or self.backbone.empty(), np.concatenate(embeds))
         return self._prefixes[key]
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from models.pocket_tts.backbone import Cache
 from models.pocket_tts.codec import encode
 from models.pocket_tts.constants import HostConstants
+from models.pocket_tts.voice_file import EMBEDS, KEYS, LATENTS, VALUES, VoiceSizes, read_voice
 from toolkit.audio.end_on_pause import ended_on_pause
 from toolkit.audio.read import read_audio
 from toolkit.bundle.bundle import Bundle
@@ -23,22 +22,25 @@ SILENT = 1e-3  # a peak below -60 dB of full scale
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice: latents for the backbone, or the cache that the backbone computed from them.
+    """A voice: latents for the backbone, what they are projected to, or the cache that the backbone computed from them.
 
     Attributes:
-        latents: [T, Z] float32 in the codec's space; None where there is a cache.
-        cache: keys and values of T positions; None where there are latents.
+        latents: [T, Z] float32 in the codec's space; None in the other forms.
+        embeds: [T, D] float32, the latents projected to the backbone's width; None in the other forms.
+        cache: keys and values of T positions; None in the other forms.
         note: why the voice may sound poor; empty if nothing is known against it.
     """
 
     latents: np.ndarray | None = None
+    embeds: np.ndarray | None = None
     cache: Cache | None = None
     note: str = ""
 
     @property
     def length(self) -> int:
         """Positions that the voice takes in the cache, without a token in front of it."""
-        return len(self.latents) if self.latents is not None else self.cache.length if self.cache else 0
+        frames = self.latents if self.latents is not None else self.embeds
+        return len(frames) if frames is not None else self.cache.length if self.cache else 0
 
 
 def check_voice(name: str, host: HostConstants) -> None:
@@ -90,8 +92,14 @@ def clone(samples: np.ndarray, bundle: Bundle, runtime: Runtime, host: HostConst
         host: the bundle's constants.
 
     Raises:
-        ToolkitError: the bundle has no encoder.
+        ToolkitError: the bundle has no encoder, or its weights are those without voice cloning.
     """
+    if not host.clones:
+        raise ToolkitError(
+            f"{bundle.path} was made from weights without voice cloning",
+            f"Give --voice a name ({', '.join(host.voices) or 'the bundle has none'}) or a .safetensors file, or convert "
+            "kyutai/pocket-tts.",
+        )
     if bundle.manifest.component("codec_encoder") is None:
         raise ToolkitError(
             f"{bundle.path} has no codec_encoder, which clones a voice",
@@ -111,26 +119,14 @@ def _note(samples: np.ndarray, rate: int) -> str:
 
 
 def _read(path: Path, host: HostConstants) -> Voice:
-    """Latents or a cache from a file.
+    """A voice from a file, in whichever form.
 
     Raises:
-        ToolkitError: the file is neither, or belongs to another checkpoint.
+        ToolkitError: the file holds none, or belongs to another checkpoint.
     """
-    step = "Give a file with `audio_prompt_latents`, or with `keys` and `values`, of this checkpoint."
-    try:
-        arrays = {name: array.astype(np.float32) for name, array in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise ToolkitError(f"{path} cannot be read as .safetensors: {error}", step) from error
-    if any(not np.isfinite(array).all() for array in arrays.values()):
-        raise ToolkitError(f"{path} holds NaN or infinite values", step)
-    latents = arrays.get("audio_prompt_latents", np.zeros(0))
-    latents = latents[0] if latents.ndim == 3 and len(latents) == 1 else latents
-    if latents.ndim == 2 and len(latents) and latents.shape[1] == len(host.latent_mean):
-        return Voice(latents=latents)
-    keys, values, b = arrays.get("keys"), arrays.get("values"), host.backbone
-    if keys is not None and values is not None and keys.shape == values.shape and keys.ndim == 4:
-        layers, heads, length, head_dim = keys.shape
-        if length and (layers, heads, head_dim) == (b.layers, b.key_heads, b.head_dim):
-            return Voice(cache=Cache(keys, values))
-    found = ", ".join(f"{name} {list(array.shape)}" for name, array in sorted(arrays.items())) or "nothing"
-    raise ToolkitError(f"{path} is not a voice file of this checkpoint ({found})", step)
+    b = host.backbone
+    sizes = VoiceSizes(len(host.latent_mean), b.width, b.layers, b.key_heads, b.head_dim, host.clones)
+    voice = read_voice(path, sizes)
+    if KEYS in voice:
+        return Voice(cache=Cache(voice[KEYS], voice[VALUES]))
+    return Voice(latents=voice.get(LATENTS), embeds=voice.get(EMBEDS))

@@ -65,15 +65,19 @@ class KeysValues(Protocol):
 
 
 class VoicePrompt(Protocol):
-    """A voice as `generate` takes it: latents [T, Z] float32 in the codec's space, or the cache made of them."""
+    """A voice as `generate` takes it, in one of three forms; the other two are None."""
 
     @property
     def latents(self) -> np.ndarray | None:
-        """Latents; None where there is a cache."""
+        """[T, Z] float32 in the codec's space."""
+
+    @property
+    def embeds(self) -> np.ndarray | None:
+        """[T, D] float32: the latents projected to the backbone's width."""
 
     @property
     def cache(self) -> KeysValues | None:
-        """Cache; None where there are latents."""
+        """Keys and values that the backbone made of them."""
 
 
 class Reference:
@@ -131,7 +135,7 @@ class Reference:
             nudge_seed: seed of that added noise.
         """
         inputs = self.inputs(text, voice)
-        inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
+        inputs["past_key_values"] = self._past(voice)
         with self._given(noise, nudge, nudge_seed) as seen:
             generated = self.model.generate(
                 **inputs,
@@ -169,7 +173,7 @@ class Reference:
             return made
 
         inputs = self.inputs(text, voice)
-        inputs["past_key_values"] = None if voice.cache is None else self._cache(voice)
+        inputs["past_key_values"] = self._past(voice)
         with self._replaced("_prepare_generation_config", prepared):
             self.model.generate(**inputs, do_sample=False, eos_threshold=-UNREACHABLE_LOGIT, min_frames_before_eos=0)
         return found[-1]
@@ -205,6 +209,21 @@ class Reference:
         extractor = self.processor.feature_extractor
         result: np.ndarray = extractor(samples, sampling_rate=extractor.sampling_rate)["input_values"][0, 0].numpy()
         return result
+
+    def _past(self, voice: VoicePrompt) -> DynamicCache | None:
+        """What stands in the cache before the prompt; nothing where the voice is part of the prompt."""
+        if voice.embeds is not None:
+            return self._projected(voice.embeds)
+        return None if voice.cache is None else self._cache(voice)
+
+    @torch.no_grad()
+    def _projected(self, embeds: np.ndarray) -> DynamicCache:
+        """The cache of a voice that is projected already, behind what the template writes before a voice."""
+        prompt = self.processor.apply_chat_template([{"role": "user", "content": [{"type": "audio"}]}])
+        ids = self.processor.tokenizer(prompt.partition(self.processor.audio_token)[0], add_special_tokens=False)
+        before = self.model.model.embed_tokens(torch.tensor([ids["input_ids"]], dtype=torch.long))
+        both = torch.cat([before, torch.from_numpy(embeds)[None]], 1)
+        return self.model.model(inputs_embeds=both, use_cache=True).past_key_values
 
     def _cache(self, voice: VoicePrompt) -> DynamicCache:
         cache = DynamicCache(config=self.config)

@@ -1,0 +1,1 @@
+"""PocketTTS as Kyutai publishes it, read without Kyutai's code."""
