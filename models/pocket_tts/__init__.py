@@ -7,8 +7,8 @@ MODEL = ModelInfo(
     package=__name__,
     task="synthesis",
     architecture="PocketTTSForConditionalGeneration",
-    # Kyutai's ungated twin works without a token. It speaks in the voices that come with it; its weights have what clones
-    # a voice taken out, which `kyutai/pocket-tts` brings to those who have accepted its terms.
+    # Kyutai's ungated twin works without a token. It speaks in the voices that come with it; what clones a voice is
+    # taken out of its weights, and in `kyutai/pocket-tts` for those who have accepted its terms.
     default_checkpoint="kyutai/pocket-tts-without-voice-cloning",
     summary="speech synthesis in a given voice, streamed",
     components=("text_embedding", "voice_projection", "backbone", "flow", "codec_decoder", "codec_encoder"),

@@ -149,8 +149,8 @@ def load_voices(checkpoint: Path, sizes: VoiceSizes) -> tuple[dict[str, bytes], 
         sizes: what a voice must fit.
 
     Returns:
-        Name -> content of a .safetensors file in our own form, in alphabetical order; and a note on each file that holds
-        no voice of this checkpoint, which is left out.
+        Name -> content of a .safetensors file in our own form, in alphabetical order; and a note on each file that is
+        left out, since it holds no voice of this checkpoint.
     """
     voices, notes = {}, []
     for file in sorted((checkpoint / "voices").glob("*.safetensors")):

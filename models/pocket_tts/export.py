@@ -72,7 +72,10 @@ def plan(checkpoint: Path, options: dict[str, Any]) -> ExportPlan:
     components = [parts.text_embedding(), *([parts.voice_projection()] if clones else [])]
     components += [parts.backbone(), parts.flow(steps)]
     components += [parts.codec_decoder(), *([parts.codec_encoder()] if encoder else [])]
-    processor, (voices, notes) = load_processor(checkpoint), load_voices(checkpoint, voice_sizes(model.config, clones=clones))
+    processor, (voices, notes) = (
+        load_processor(checkpoint),
+        load_voices(checkpoint, voice_sizes(model.config, clones=clones)),
+    )
     return ExportPlan(
         components=tuple(components),
         host={

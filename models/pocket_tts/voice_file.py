@@ -19,8 +19,8 @@ LATENTS, EMBEDS, KEYS, VALUES = "audio_prompt_latents", "audio_prompt_embeds", "
 _PROJECTED = "audio_prompt"
 _STATE = re.compile(r"transformer\.layers\.(\d+)\.self_attn/(cache|offset|current_end|pad)")
 _STEP = (
-    "Give a voice file of this checkpoint: `audio_prompt_latents`, `keys` and `values`, or one that Kyutai's pocket-tts "
-    "exported."
+    "Give a voice file of this checkpoint: `audio_prompt_latents`, `keys` and `values`, or one that Kyutai's "
+    "pocket-tts exported."
 )
 
 

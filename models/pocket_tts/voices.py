@@ -97,8 +97,8 @@ def clone(samples: np.ndarray, bundle: Bundle, runtime: Runtime, host: HostConst
     if not host.clones:
         raise ToolkitError(
             f"{bundle.path} was made from weights without voice cloning",
-            f"Give --voice a name ({', '.join(host.voices) or 'the bundle has none'}) or a .safetensors file, or convert "
-            "kyutai/pocket-tts.",
+            f"Give --voice a name ({', '.join(host.voices) or 'the bundle has none'}) or a .safetensors file, or "
+            "convert kyutai/pocket-tts.",
         )
     if bundle.manifest.component("codec_encoder") is None:
         raise ToolkitError(

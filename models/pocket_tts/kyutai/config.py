@@ -64,8 +64,7 @@ class KyutaiConfig:
     Attributes:
         vocabulary: text tokens.
         voice_bos: whether a learnt vector stands before the voice.
-        voice_width: what the codec's encoder makes of a frame of a voice; another one than the latent's cannot be cloned
-            with, since the class projects latents.
+        voice_width: of what the codec's encoder makes of a voice; the class clones only where it is that of a latent.
         tokenizer: path, in the repository or as the yaml names it.
     """
 
@@ -89,31 +88,31 @@ class KyutaiConfig:
 
 
 # What a yaml may hold: section -> its keys; None may stand where there is a default.
-_KEYS: dict[str, frozenset[str]] = {
-    "": frozenset(
-        "flow_lm mimi weights_path weights_path_without_voice_cloning pad_with_spaces_for_short_inputs remove_semicolons "
-        "append_terminal_punctuation capitalize_first_letter replace_characters model_recommended_frames_after_eos "
-        "default_temperature default_eos_threshold".split()
-    ),
-    "flow_lm": frozenset("dtype flow transformer z_dim lookup_table weights_path insert_bos_before_voice".split()),
-    "flow_lm.flow": frozenset("dim depth type".split()),
-    "flow_lm.transformer": frozenset(
-        "hidden_scale max_period d_model num_heads num_layers attn_dim num_kv_heads dim_feedforward".split()
-    ),
-    "flow_lm.lookup_table": frozenset("dim n_bins tokenizer tokenizer_path rank".split()),
-    "mimi": frozenset(
-        "dtype sample_rate channels frame_rate seanet transformer quantizer weights_path inner_dim outer_dim "
-        "decoder_seanet decoder_transformer".split()
-    ),
-    "mimi.seanet": frozenset(
-        "dimension channels n_filters n_residual_layers ratios kernel_size residual_kernel_size last_kernel_size "
-        "dilation_base pad_mode compress".split()
-    ),
-    "mimi.transformer": frozenset(
-        "d_model input_dimension output_dimensions num_heads num_layers layer_scale context max_period "
-        "dim_feedforward".split()
-    ),
-    "mimi.quantizer": frozenset("dimension output_dimension".split()),
+_KEYS: dict[str, str] = {
+    "": """
+        flow_lm mimi weights_path weights_path_without_voice_cloning pad_with_spaces_for_short_inputs
+        remove_semicolons append_terminal_punctuation capitalize_first_letter replace_characters
+        model_recommended_frames_after_eos default_temperature default_eos_threshold
+    """,
+    "flow_lm": "dtype flow transformer z_dim lookup_table weights_path insert_bos_before_voice",
+    "flow_lm.flow": "dim depth type",
+    "flow_lm.transformer": """
+        hidden_scale max_period d_model num_heads num_layers attn_dim num_kv_heads dim_feedforward
+    """,
+    "flow_lm.lookup_table": "dim n_bins tokenizer tokenizer_path rank",
+    "mimi": """
+        dtype sample_rate channels frame_rate seanet transformer quantizer weights_path inner_dim outer_dim
+        decoder_seanet decoder_transformer
+    """,
+    "mimi.seanet": """
+        dimension channels n_filters n_residual_layers ratios kernel_size residual_kernel_size
+        last_kernel_size dilation_base pad_mode compress
+    """,
+    "mimi.transformer": """
+        d_model input_dimension output_dimensions num_heads num_layers layer_scale context max_period
+        dim_feedforward
+    """,
+    "mimi.quantizer": "dimension output_dimension",
 }
 
 
@@ -150,7 +149,7 @@ def _check_keys(name: str, content: Any, section: str) -> None:
             f"{name} is no configuration of pocket-tts: it lacks {section or 'everything'}",
             "Give a yaml that `pocket_tts.TTSModel.load_model(config=...)` takes.",
         )
-    if unknown := sorted(map(str, set(content) - _KEYS[section])):
+    if unknown := sorted(map(str, set(content) - {*_KEYS[section].split()})):
         raise CheckpointError(
             f"{name} has keys of a later pocket-tts: {', '.join(unknown)}", "Give a yaml of pocket-tts 4.0.1."
         )

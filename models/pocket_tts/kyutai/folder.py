@@ -39,7 +39,9 @@ _FLOW_STEPS, _MIN_FRAMES_BEFORE_EOS = 1, 6
 _ENCODER_SIDE = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
 # The class fills these in itself: the training's own.
 _TRAINED = ("loss_weighting.", "latent_stats_num_updates")
-_NO_CLONING = "the weights are those without voice cloning: the codec's encoder is left out, and only its voices can speak"
+_NO_CLONING = (
+    "the weights are those without voice cloning: the codec's encoder is left out, and only its voices can speak"
+)
 _WIDE_VOICES = "the class cannot clone with this model, whose voices are wider than latents: only its voices can speak"
 
 
@@ -81,7 +83,7 @@ def write_folder(files: Files, folder: Path) -> None:
         tensors.drop(lambda name: name.startswith(_ENCODER_SIDE))
     try:
         model, codec = model_config(config, tokenizer), codec_config(config.codec, encoder=clones)
-    except Exception as error:  # noqa: BLE001 -- what the class raises on sizes that it refuses is its own affair
+    except Exception as error:
         raise CheckpointError(f"{files.title}: {CLASS} refuses its sizes: {error}", "Check the yaml.") from error
     _save_weights(tensors, config, model, codec, folder, clones=clones)
     _save_processor(config, tokenizer, folder)
@@ -184,9 +186,7 @@ def _save_processor(config: KyutaiConfig, tokenizer: PreTrainedTokenizerFast, fo
     short, long = frames_after_eos(config.text)
     frame = round(config.codec.sample_rate / config.codec.frame_rate)
     PocketTTSProcessor(
-        PocketTTSFeatureExtractor(
-            sampling_rate=config.codec.sample_rate, frame_size=frame, pad_to_multiple_of=frame
-        ),
+        PocketTTSFeatureExtractor(sampling_rate=config.codec.sample_rate, frame_size=frame, pad_to_multiple_of=frame),
         tokenizer,
         chat_template=chat_template(config.text, voice_bos=config.voice_bos),
         short_text_max_words=SHORT_TEXT_WORDS,
@@ -216,7 +216,8 @@ def _tensors(weights: Path, codec: Path | None) -> dict[str, torch.Tensor]:
     sound = {name: tensor for name, tensor in _read(codec).items() if name.startswith("mimi.")}
     if not sound:
         raise CheckpointError(
-            f"{codec.name} has no tensors of pocket-tts' codec (mimi.*)", "Give the codec's weights as pocket-tts saves them."
+            f"{codec.name} has no tensors of pocket-tts' codec (mimi.*)",
+            "Give the codec's weights as pocket-tts saves them.",
         )
     return {name: tensor for name, tensor in found.items() if not name.startswith("mimi.")} | sound
 

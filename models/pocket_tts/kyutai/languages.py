@@ -11,10 +11,14 @@ from toolkit.errors import CheckpointError
 DEFAULT = "english"  # of pocket-tts 4.0.1, default_parameters.py
 # The first language, whose weights lay at the top of the repository before there were others.
 OLD = "english_2026-01"
-OLD_WEIGHTS, OLD_TOKENIZERS, OLD_VOICES = "tts_b6369a24.safetensors", ("tokenizer.json", "tokenizer.model"), "embeddings"
+OLD_WEIGHTS, OLD_TOKENIZERS, OLD_VOICES = (
+    "tts_b6369a24.safetensors",
+    ("tokenizer.json", "tokenizer.model"),
+    "embeddings",
+)
 
-_APOSTROPHES = {"’": "'", "‘": "'"}
-_UNQUOTED = dict.fromkeys('"“”„«»()[]', "") | _APOSTROPHES | {"–": ","}
+_APOSTROPHES = {"\u2019": "'", "\u2018": "'"}
+_UNQUOTED = dict.fromkeys('"“”„«»()[]', "") | _APOSTROPHES | {"\u2013": ","}
 _ENGLISH = TextPreparation(_APOSTROPHES)
 _ROMANCE = TextPreparation(_UNQUOTED)
 _TEXTS = {

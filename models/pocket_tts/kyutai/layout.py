@@ -45,11 +45,8 @@ class Place:
         revision = self.source.revision
         if revision is None:
             return self.file
-        return f"{HUB_SCHEME}{self.source.location.removeprefix(HUB_SCHEME).removesuffix(self._entry)}/{self.file}@{revision}"
-
-    @property
-    def _entry(self) -> str:
-        return f"/{self.source.entry}" if self.source.entry else ""
+        repository = "/".join(self.source.location.removeprefix(HUB_SCHEME).split("/")[:2])
+        return f"{HUB_SCHEME}{repository}/{self.file}@{revision}"
 
     @property
     def clones(self) -> bool:
@@ -145,18 +142,18 @@ def _of_language(source: Source, name: str) -> KyutaiCheckpoint:
     config = config_from_yaml(own[0], _parsed(Place(source, own[0]))) if own else language(name)
     weights = [f"{folder}/model.safetensors", *([OLD_WEIGHTS] if name == OLD else [])]
     if not (held := [file for file in weights if is_in(source, file)]):
-        has = sorted({file.split("/")[1] for file in source.files if file.startswith("languages/")} - {*INEXPRESSIBLE})
+        has = sorted({f.split("/")[1] for f in source.files if f.startswith("languages/")} - {*INEXPRESSIBLE})
         raise CheckpointError(
             f"{source.name} has no weights of {name}",
-            f"Give --language what it holds: {', '.join(has) or OLD}.",
+            f"Give --language what it has: {', '.join(has) or OLD}.",
         )
     tokenizers = [config.tokenizer, *(f"{folder}/{file}" for file in OLD_TOKENIZERS)]
-    places = [place for place in _everywhere(source, [*tokenizers, *(OLD_TOKENIZERS if name == OLD else ())])]
-    if not places:
+    place = next(_everywhere(source, [*tokenizers, *(OLD_TOKENIZERS if name == OLD else ())]), None)
+    if place is None:
         raise CheckpointError(f"{source.name} has no {config.tokenizer}", "Download it too; all languages have one.")
     voices = _voices(source, f"{folder}/{_VOICES}") or (_voices(source, OLD_VOICES) if name == OLD else {})
     yaml_file = Place(source, own[0]) if own else None
-    return _fetched(name, config, Place(source, held[0]), None, places[0], voices, yaml_file)
+    return _fetched(name, config, Place(source, held[0]), None, place, voices, yaml_file)
 
 
 def _of_yaml(source: Source) -> KyutaiCheckpoint:

@@ -9,12 +9,12 @@ import json
 from models.pocket_tts.kyutai.config import TextPreparation
 from models.pocket_tts.kyutai.tokenizer import AUDIO_BOS, VOICE, VOICE_BOS
 
-# Words of a text below which Kyutai lets more frames follow the end of speech, and those frames: its guesses of 3 and 1,
-# plus 2, less the frame in which the speech ends.
+# Most words of a text behind whose end of speech Kyutai lets more frames follow, and the frames: its guesses of 3 and
+# 1, plus 2, less the frame in which the speech ends.
 SHORT_TEXT_WORDS, FRAMES_AFTER_SHORT, FRAMES_AFTER = 4, 4, 2
 _PAD, _PAD_WORDS = 8, 5
 _STOPS, _PAUSES = ".!?…", ",;:"
-_WEAK, _CLOSERS = ",;:-–—", "\"'”’)]»"
+_WEAK, _CLOSERS = ",;:-\u2013\u2014", "\"'\u201d\u2019)]\u00bb"
 # Stands behind a mark whose comma was taken out, so that one comma is taken out and not all; no text holds it.
 _TAKEN = "\x00"
 

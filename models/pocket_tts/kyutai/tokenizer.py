@@ -21,8 +21,8 @@ PLACEHOLDERS = {
 }
 _AGAIN = "Download it again, or give the tokenizer that belongs to the weights."
 _BLANK = "▁"
-# Fields of SentencePiece's messages ModelProto, SentencePiece, TrainerSpec and NormalizerSpec (sentencepiece_model.proto
-# at 0.2.1), and the types of a piece.
+# Fields of SentencePiece's messages ModelProto, SentencePiece, TrainerSpec and NormalizerSpec, and the types of a piece
+# (sentencepiece_model.proto at 0.2.1).
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _PIECE, _SCORE, _TYPE = 1, 2, 3
 _MODEL_TYPE, _UNIGRAM = 3, 1
@@ -42,7 +42,7 @@ def read_tokenizer(file: Path, vocabulary: int) -> Tokenizer:
     """
     try:
         tokenizer = _of_sentencepiece(file.read_bytes()) if file.suffix == ".model" else Tokenizer.from_file(str(file))
-    except Exception as error:  # noqa: BLE001 -- tokenizers raises bare Exception for a damaged file
+    except Exception as error:
         raise CheckpointError(f"{file.name} is no tokenizer: {error}", _AGAIN) from error
     if (size := tokenizer.get_vocab_size()) != vocabulary:
         raise CheckpointError(f"{file.name} has {size} tokens, the configuration says {vocabulary}", _AGAIN)

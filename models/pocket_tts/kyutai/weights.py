@@ -121,8 +121,8 @@ class Tensors:
         return found
 
     def unpacked(self, side: str, heads: int, kv_heads: int) -> dict[str, torch.Tensor]:
-        """Queries, keys and values of the layers whose name begins with `side`, their rotary pairs half a head apart."""
-        found = {}
+        """Queries, keys and values of the layers below `side`, their rotary pairs half a head apart."""
+        found: dict[str, torch.Tensor] = {}
         for theirs, ours in PACKED_NAMES.items():
             pattern = _pattern(theirs)
             for name in [name for name in self.left if name.startswith(side) and pattern.fullmatch(name)]:
@@ -163,7 +163,7 @@ def embeddings(tensors: Tensors, vocabulary: int, *, voice_bos: bool) -> dict[st
     """The rows of the text, and the placeholders' behind them: only the vector before a voice is ever looked up."""
     table = tensors.take(EMBEDDINGS)
     bos = tensors.take(VOICE_BOS) if voice_bos else None
-    if table is None or (voice_bos and bos is None):
+    if table is None:
         return {}
     rows = table.new_zeros(PLACEHOLDERS, table.shape[1])
     if bos is not None and bos.numel() == table.shape[1]:
@@ -186,16 +186,14 @@ def half_split(rows: torch.Tensor, heads: int) -> torch.Tensor:
     return rows.reshape(heads, -1, 2, rows.shape[1]).transpose(1, 2).reshape(rows.shape)
 
 
-def _split(
-    packed: torch.Tensor, heads: int, kv_heads: int, tensors: Tensors, name: str
-) -> dict[str, torch.Tensor]:
+def _split(packed: torch.Tensor, heads: int, kv_heads: int, tensors: Tensors, name: str) -> dict[str, torch.Tensor]:
     width, odd = packed.shape[0] // (heads + 2 * kv_heads), packed.shape[0] % (2 * (heads + 2 * kv_heads))
     if odd or packed.ndim != 2:
         raise CheckpointError(
             f"{tensors.name}: {name} is {list(packed.shape)}, which {heads} heads do not divide",
             "Give the weights that belong to the configuration.",
         )
-    q, k, v = packed.split([heads * width, kv_heads * width, kv_heads * width])
+    q, k, v = torch.split(packed, [heads * width, kv_heads * width, kv_heads * width])
     return {_Q: half_split(q, heads), _K: half_split(k, kv_heads), _V: v.contiguous()}
 
 
@@ -215,8 +213,8 @@ def _theirs(ours: str) -> str:
     single = {"model.embed_tokens.weight": EMBEDDINGS, "model.audio_prompt_proj.weight": SPEAKER}
     if ours in single:
         return single[ours]
-    packed = {f"{b}.{p}.weight": a for a, b in PACKED_NAMES.items() for p in (_Q, _K, _V)}
-    for theirs, template in (BACKBONE_NAMES | ENCODER_NAMES | DECODER_NAMES | packed).items():
+    packed = [(theirs, f"{stem}.{p}.weight") for theirs, stem in PACKED_NAMES.items() for p in (_Q, _K, _V)]
+    for theirs, template in [*(BACKBONE_NAMES | ENCODER_NAMES | DECODER_NAMES).items(), *packed]:
         if (pattern := _pattern(template)).fullmatch(ours):
             return _filled(theirs, pattern, ours)
     return ours

@@ -27,6 +27,7 @@ IMPORTED = {
     "parakeet-tdt": {"wrappers.parakeet_tdt", "wrappers.conformer", "wrappers.attention", HOST},
     "pocket-tts": {
         "models.pocket_tts.checkpoint",
+        "models.pocket_tts.voice_file",
         "wrappers.pocket_tts",
         "wrappers.pocket_tts_codec",
         "wrappers.pocket_tts_flow",
