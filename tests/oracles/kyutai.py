@@ -187,10 +187,14 @@ def texts_of(name):
     return SAID if name == "demo" else SAID[:2]
 
 
+def demo_latents():
+    return load_file(DEMO / "voices" / "kal.safetensors")["audio_prompt_latents"]
+
+
 def write_voices(folder, number, name, pipeline):
     """For the demo its own voice and two recordings; for the others the tiny ones, and one projected already."""
     if name == "demo":
-        voices = [{"name": "kal", "kind": "latents", "values": pipeline.voice.latents}]
+        voices = [{"name": "kal", "kind": "latents", "values": demo_latents()}]
         recorded = recordings(pipeline.sample_rate)
         voices += [{"name": clip, "kind": "samples", "values": samples} for clip, samples in recorded.items()]
     else:
@@ -270,13 +274,12 @@ def demo_rows(folder, yaml_file, side):
 def cache_rows(folder, pipeline):
     """What Kyutai's backbone made of each voice, and what ours makes of the same latents or recording."""
     pairs = []
-    own = load_file(DEMO / "voices" / "kal.safetensors")["audio_prompt_latents"]
     recorded = recordings(pipeline.sample_rate)
     for name, file in voice_files(folder, 0).items():
         theirs = other_voice(pipeline, file).cache
         voice = clone(recorded[name], pipeline.bundle, pipeline.runtime, pipeline.host) if name in recorded else None
         if voice is None:
-            voice = Voice(latents=own)
+            voice = Voice(latents=demo_latents())
         pipeline.set_voice(voice)
         ours = pipeline.prefix(pipeline.chunks(SAID[0])[0])
         pairs += [(theirs.keys, ours.keys), (theirs.values, ours.values)]

@@ -6,6 +6,7 @@ Usage: kyutai_side.py FOLDER. FOLDER/job.json says what to do; results are writt
 import json
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,7 +27,6 @@ class Given:
         self.model, self.rows, self.logits, self.latents = model, iter(()), [], []
         self._forward, self._eos = model.flow_lm.forward, model.flow_lm.out_eos.forward
         model.flow_lm.forward, model.flow_lm.out_eos.forward = self.forward, self.eos
-        torch.nn.init.normal_ = self.normal
 
     def forward(self, sequence, **arguments):
         self.is_frame = sequence.shape[1] > 0
@@ -73,6 +73,13 @@ def speak(folder, job):
     model = TTSModel.load_model(config=job["yaml"])
     given, found = Given(model), {}
     given.is_frame = False
+    with patch("torch.nn.init.normal_", given.normal):
+        say_all(folder, job, model, given, found)
+    np.savez(folder / f"{job['name']}.npz", **found)
+    return model
+
+
+def say_all(folder, job, model, given, found):
     chunks_of = model._generate_audio_stream_short_text
     for voice in job["voices"]:
         state = state_of(model, folder, voice)
@@ -97,8 +104,6 @@ def speak(folder, job):
                 found[f"{name}/audio"] = audio
                 found[f"{name}/latents"] = np.concatenate(given.latents[chunk])[:frames]
                 found[f"{name}/logits"] = np.array(given.logits[chunk][:frames], np.float32)
-    np.savez(folder / f"{job['name']}.npz", **found)
-    return model
 
 
 def prepare(folder, job, tokenizer):
