@@ -102,7 +102,7 @@ def say_all(folder, job, model, given, found):
                 # The frame behind the last is computed, and thrown away.
                 frames = len(audio) // int(model.sample_rate / model.config.mimi.frame_rate)
                 found[f"{name}/audio"] = audio
-                found[f"{name}/latents"] = np.concatenate(given.latents[chunk])[:frames]
+                found[f"{name}/latents"] = np.stack(given.latents[chunk])[:frames]
                 found[f"{name}/logits"] = np.array(given.logits[chunk][:frames], np.float32)
 
 

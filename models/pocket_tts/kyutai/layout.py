@@ -165,8 +165,8 @@ def _of_yaml(source: Source) -> KyutaiCheckpoint:
     if content["flow_lm"].get("weights_path"):
         raise CheckpointError(
             f"{file.file} names weights of a training (flow_lm.weights_path)",
-            "Load it with pocket-tts under POCKET_TTS_SAVE_WEIGHTS=1, and name the model.safetensors that this writes as "
-            "weights_path.",
+            "Load it with pocket-tts under POCKET_TTS_SAVE_WEIGHTS=1, and name the model.safetensors that this writes "
+            "as weights_path.",
         )
     tokenizer = _located(file, config.tokenizer)
     read_tokenizer(tokenizer.fetch(), config.vocabulary)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
@@ -78,7 +78,7 @@ def _of_sentencepiece(data: bytes) -> Tokenizer:
     has_bytes = any(kind == _BYTE for _, _, kind in pieces)
     vocabulary = [(piece, score) for piece, score, _ in pieces]
     tokenizer = Tokenizer(Unigram(vocabulary, unk_id=unknown[0], byte_fallback=has_bytes))
-    _set_blanks(tokenizer, _fields(message[_NORMALIZER][0]) if _NORMALIZER in message else {})
+    tokenizer.normalizer = _normalizer(_fields(message[_NORMALIZER][0]) if _NORMALIZER in message else {})
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
@@ -89,16 +89,16 @@ def _of_sentencepiece(data: bytes) -> Tokenizer:
     return tokenizer
 
 
-def _set_blanks(tokenizer: Tokenizer, spec: dict[int, list[Any]]) -> None:
+def _normalizer(spec: dict[int, list[Any]]) -> Any:
+    """SentencePiece's rules for characters, then for blanks, in its order."""
     steps: list[Any] = []
     if charsmap := spec.get(_CHARSMAP, [b""])[0]:
         steps.append(normalizers.Precompiled(charsmap))
     if spec.get(_REMOVE_BLANKS, [1])[0]:
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
-    if steps:
-        tokenizer.normalizer = normalizers.Sequence(steps)
-    scheme = "always" if spec.get(_ADD_PREFIX, [1])[0] else "never"
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_BLANK, prepend_scheme=scheme, split=False)
+        steps += [normalizers.Replace(Regex("^ +| +$"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
+    if spec.get(_ADD_PREFIX, [1])[0]:
+        steps.append(normalizers.Prepend(" "))
+    return normalizers.Sequence([*steps, normalizers.Replace(" ", _BLANK)])
 
 
 def _piece(fields: dict[int, list[Any]]) -> tuple[str, float, int]:

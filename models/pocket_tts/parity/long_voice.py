@@ -79,19 +79,19 @@ class LongVoice:
         return pipeline.bundle.manifest.component("codec_encoder") is not None
 
     def _voice(self) -> tuple[np.ndarray | None, Voice]:
-        """A recording and the reference's latents of it; without an encoder the voice in use, again and again.
+        """A recording and the reference's latents of it; where nothing clones the voice in use, again and again.
 
         Raises:
             SkipStage: there is no such voice.
         """
-        if self._reference.codec.encoder is not None:
+        if self._reference.codec.encoder is not None and self._pipeline.host.clones:
             samples = np.resize(np.concatenate(self._recordings), self._frames * self._pipeline.frame_size)
             voice = Voice(latents=self._reference.encode(samples))
             if voice.length <= (tokens := self._pipeline.host.backbone.prefill_tokens):
                 raise SkipStage(f"the clips end in silence: no more than {tokens} frames are left of them")
             return samples, voice
         if (latents := self._pipeline.voice.latents) is None:
-            raise SkipStage("the codec has no encoder, and the voice comes as a cache")
+            raise SkipStage("the codec has no encoder, and the voice does not come as latents")
         return None, Voice(latents=np.resize(latents, (self._frames, latents.shape[1])))
 
     def _run(self, prompt: Prompt, voice: Voice) -> ReferenceRun:
