@@ -49,7 +49,10 @@ MODEL = ModelInfo(
             ModelOption("text", str, "", "Text to speak."),
             ModelOption("text_file", str, "", "UTF-8 file with the text; - is stdin."),
             ModelOption(
-                "voice", str, "", "Name of a voice in the bundle, a recording to clone, or a .safetensors voice file."
+                "voice",
+                str,
+                "",
+                "Name of a voice in the bundle, a recording to clone, or a .safetensors voice file, Kyutai's too.",
             ),
             ModelOption("seed", int, 0, "Random seed; the same seed reproduces the same audio."),
             ModelOption(

@@ -176,7 +176,9 @@ class Comparison:
     def _features(self, prompt: Prompt, voice: Voice) -> None:
         compare, inputs = self._ladder.compare, self._reference.inputs(prompt.chunk, voice)
         text, count = self._host.text, 0 if voice.latents is None else len(voice.latents)
-        ids = np.array([*prompt.before_voice, *[text.audio_prompt] * count, *prompt.text, text.audio_bos])
+        # What is projected already has no ids: the reference has it in the cache, with what stands before it.
+        before = () if voice.embeds is not None else (*prompt.before_voice, *[text.audio_prompt] * count)
+        ids = np.array([*before, *prompt.text, text.audio_bos])
         compare(rungs.IDS, inputs["input_ids"][0].numpy(), ids)
         compare(rungs.FRAMES_AFTER, inputs["frames_after_eos"].numpy(), np.array([prompt.frames_after_eos]))
 
