@@ -149,11 +149,12 @@ def load_voices(checkpoint: Path, sizes: VoiceSizes) -> tuple[dict[str, bytes], 
         sizes: what a voice must fit.
 
     Returns:
-        Name -> content of a .safetensors file in our own form, in alphabetical order; and a note on each file that is
-        left out, since it holds no voice of this checkpoint.
+        Name -> content of a .safetensors file in our own form, the default voice first, the others in alphabetical
+        order; and a note on each file that is left out, since it holds no voice of this checkpoint.
     """
     voices, notes = {}, []
-    for file in sorted((checkpoint / "voices").glob("*.safetensors")):
+    first = _translation(checkpoint).get("voice", "")
+    for file in sorted((checkpoint / "voices").glob("*.safetensors"), key=lambda file: (file.stem != first, file.stem)):
         try:
             arrays = read_voice(file, sizes)
         except ToolkitError as error:
@@ -182,8 +183,13 @@ def can_project(model: Any) -> bool:
 
 def translation_notes(checkpoint: Path) -> list[str]:
     """What a user should know of a checkpoint that came from Kyutai's layout."""
+    return [str(note) for note in _translation(checkpoint).get("notes", [])]
+
+
+def _translation(checkpoint: Path) -> dict[str, Any]:
+    """What the translation from Kyutai's layout wrote beside the checkpoint; empty for another checkpoint."""
     file = checkpoint / TRANSLATION
-    return [str(note) for note in json.loads(file.read_text(encoding="utf-8"))["notes"]] if file.is_file() else []
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def check_language(checkpoint: Path, language: str) -> None:

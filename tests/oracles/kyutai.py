@@ -40,7 +40,7 @@ RATE = 16000
 SAID = (
     "Go on.",
     "The first card, then the second one.",
-    "Please come back tomorrow, and bring the other two with you.",
+    "Please come back tomorrow, and bring the other two with you. The last card is on the table, next to the first one.",
 )
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "flow_head_config": {"frequency_embedding_size": 256}}
 RANDOM = {

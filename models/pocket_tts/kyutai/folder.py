@@ -22,6 +22,7 @@ from transformers import (
 
 from models.pocket_tts.checkpoint import CODEC_FOLDER, TRANSLATION
 from models.pocket_tts.kyutai.config import CLASS, CodecSizes, KyutaiConfig
+from models.pocket_tts.kyutai.languages import default_voice
 from models.pocket_tts.kyutai.text import SHORT_TEXT_WORDS, chat_template, frames_after_eos
 from models.pocket_tts.kyutai.tokenizer import PLACEHOLDERS, read_tokenizer, with_placeholders
 from models.pocket_tts.kyutai.weights import (
@@ -89,7 +90,8 @@ def write_folder(files: Files, folder: Path) -> None:
     _save_processor(config, tokenizer, folder)
     _link_voices(files.voices, folder / "voices")
     notes = [] if clones else [_WIDE_VOICES if wide else _NO_CLONING]
-    (folder / TRANSLATION).write_text(json.dumps({"model": files.title, "notes": notes}) + "\n", encoding="utf-8")
+    said = {"model": files.title, "voice": default_voice(files.title), "notes": notes}
+    (folder / TRANSLATION).write_text(json.dumps(said) + "\n", encoding="utf-8")
 
 
 def model_config(config: KyutaiConfig, tokenizer: PreTrainedTokenizerFast) -> PocketTTSConfig:

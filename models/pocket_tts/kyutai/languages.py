@@ -17,6 +17,16 @@ OLD_WEIGHTS, OLD_TOKENIZERS, OLD_VOICES = (
     "embeddings",
 )
 
+_VOICE = "alba"
+_VOICES = {
+    "dutch": "daan",
+    "french": "estelle",
+    "german": "juergen",
+    "italian": "giovanni",
+    "portuguese": "rafael",
+    "spanish": "lola",
+}
+
 _APOSTROPHES = {"\u2019": "'", "\u2018": "'"}
 _UNQUOTED = dict.fromkeys('"“”„«»()[]', "") | _APOSTROPHES | {"\u2013": ","}
 _ENGLISH = TextPreparation(_APOSTROPHES)
@@ -51,6 +61,11 @@ def _languages() -> dict[str, KyutaiConfig]:
 LANGUAGES = _languages()
 # October 2026: projections before the flow head, a decoder of other sizes than the encoder, shared keys or low rank.
 INEXPRESSIBLE = tuple(f"english_{size}{kind}_2026-10" for size in ("18m", "7m", "2m") for kind in ("", "_refl"))
+
+
+def default_voice(name: str) -> str:
+    """The voice that Kyutai speaks a language in by default."""
+    return _VOICES.get(name.removesuffix("_24l"), _VOICE)
 
 
 def language(name: str) -> KyutaiConfig:

@@ -147,13 +147,15 @@ def _of_language(source: Source, name: str) -> KyutaiCheckpoint:
             f"{source.name} has no weights of {name}",
             f"Give --language what it has: {', '.join(has) or OLD}.",
         )
-    tokenizers = [config.tokenizer, *(f"{folder}/{file}" for file in OLD_TOKENIZERS)]
-    place = next(_everywhere(source, [*tokenizers, *(OLD_TOKENIZERS if name == OLD else ())]), None)
-    if place is None:
+    old = name == OLD
+    tokenizers = [config.tokenizer, *(f"{folder}/{file}" for file in OLD_TOKENIZERS), *(OLD_TOKENIZERS if old else ())]
+    tokenizer = next((Place(one, file) for one in _sources(source) for file in tokenizers if is_in(one, file)), None)
+    if tokenizer is None:
         raise CheckpointError(f"{source.name} has no {config.tokenizer}", "Download it too; all languages have one.")
-    voices = _voices(source, f"{folder}/{_VOICES}") or (_voices(source, OLD_VOICES) if name == OLD else {})
+    folders = [f"{folder}/{_VOICES}", *([OLD_VOICES] if old else [])]
+    voices = next((found for one in _sources(source) for place in folders if (found := _voices(one, place))), {})
     yaml_file = Place(source, own[0]) if own else None
-    return _fetched(name, config, Place(source, held[0]), None, place, voices, yaml_file)
+    return _fetched(name, config, Place(source, held[0]), None, tokenizer, voices, yaml_file)
 
 
 def _of_yaml(source: Source) -> KyutaiCheckpoint:
@@ -204,13 +206,12 @@ def _fetched(
     )
 
 
-def _everywhere(source: Source, files: list[str]) -> Iterator[Place]:
-    """Where one of these files is: in the source, else in the repository that pocket-tts takes it from."""
-    yield from (Place(source, file) for file in files if is_in(source, file))
-    if source.kind == "hub":
+def _sources(source: Source) -> Iterator[Source]:
+    """The source, then the repository that pocket-tts itself takes tokenizers and voices from."""
+    yield source
+    if source.kind == "hub" and source.location != UNGATED:
         with suppress(CheckpointError):
-            twin = open_source(UNGATED)
-            yield from (Place(twin, file) for file in files if is_in(twin, file))
+            yield open_source(UNGATED)
 
 
 def _voices(source: Source, folder: str) -> dict[str, Place]:

@@ -21,6 +21,7 @@ from tests.models.pocket_tts.host import opened, say
 from tests.models.pocket_tts.tiny import VOICES, save_tiny_checkpoint
 from tests.published_layouts.kyutai import kyutai_config, kyutai_tensors, write_language, write_repository
 from toolkit.errors import CheckpointError, OptionError, ToolkitError
+from toolkit.export import checkpoint as checkpoints
 from toolkit.export.checkpoint import resolve_checkpoint
 from toolkit.export.source import HubSource, open_source
 
@@ -300,8 +301,45 @@ def test_weights_without_voice_cloning_speak_in_their_own_voices(ours, tmp_path,
         other.load()
 
 
-def test_the_default_checkpoint_needs_no_token():
-    assert MODEL.default_checkpoint == layout.UNGATED
+def test_the_default_checkpoint_needs_no_token(repository, monkeypatch):
+    """It once was the gated one, of which every language was fetched before it was refused."""
+    asked = []
+
+    def open_hub(name, revision=None):
+        assert name == layout.UNGATED
+        return HubSource(name, name, COMMIT, open_source(str(repository)).files)
+
+    def fetch(self, names):
+        asked.extend(names)
+        return repository
+
+    monkeypatch.setattr(checkpoints, "open_source", open_hub)
+    monkeypatch.setattr(HubSource, "fetch", fetch)
+    checkpoint = resolve_checkpoint(MODEL, None, None, DEFAULTS)
+    assert (checkpoint.kind, checkpoint.revision, checkpoint.location) == ("hub", COMMIT, layout.UNGATED)
+    assert {name.split("/")[1] for name in asked} == {"english"}
+    assert planned(checkpoint.folder).notes[0].startswith("the weights are those without voice cloning")
+
+
+def test_tokenizer_and_voices_come_from_the_ungated_twin_where_the_source_lacks_them(repository, monkeypatch):
+    files = open_source(str(repository)).files
+    weights = tuple(name for name in files if name.endswith(("yaml", "model.safetensors")))
+    monkeypatch.setattr(layout, "open_source", lambda name: HubSource(name, name, COMMIT, files))
+    monkeypatch.setattr(HubSource, "fetch", lambda self, names: repository)
+    gated = HubSource("kyutai/pocket-tts", "kyutai/pocket-tts", COMMIT, weights)
+    found = LAYOUTS[0].open(gated, {"language": "french"})
+    twin = f"hf://{layout.UNGATED}/languages/french"
+    assert found.clones
+    assert f"hf://kyutai/pocket-tts/languages/french/model.safetensors@{COMMIT}" in found.files
+    assert {f"{twin}/tokenizer.json@{COMMIT}", f"{twin}/embeddings/anna.safetensors@{COMMIT}"} <= found.files.keys()
+
+
+def test_kyutais_default_voice_is_the_first(ours, tmp_path):
+    folder = tmp_path / "voices" / "languages" / "german_24l"
+    write_language(ours["english"], folder, forms=("now",))
+    (folder / "embeddings" / "bert.safetensors").rename(folder / "embeddings" / "juergen.safetensors")
+    plan = planned(resolved(tmp_path / "voices", language="german_24l").folder)
+    assert plan.host["voices"] == ["juergen", "anna"]
 
 
 def test_a_truncated_file_of_weights_is_damaged(one):
