@@ -40,8 +40,11 @@ RATE = 16000
 SAID = (
     "Go on.",
     "The first card, then the second one.",
-    "Please come back tomorrow, and bring the other two with you. The last card is on the table, next to the first one.",
+    "Please come back tomorrow, and bring the other two with you.",
 )
+# Of two chunks. In float16 a long text that runs free parts from any other implementation, here in one voice of three:
+# the demo amplifies a rounding (`compare` measures it beside a control), so that float32 alone says it.
+LONG = f"{SAID[2]} The last card is on the table, next to the first one."
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "flow_head_config": {"frequency_embedding_size": 256}}
 RANDOM = {
     "random, 6 layers, lsd": {"num_hidden_layers": 6},
@@ -184,7 +187,7 @@ def write_job(folder, checkpoints, sides):
 
 
 def texts_of(name):
-    return SAID if name == "demo" else SAID[:2]
+    return (*SAID, LONG) if name == "demo" else SAID[:2]
 
 
 def demo_latents():
@@ -262,14 +265,17 @@ def referred(side, folder, number, texts):
 def demo_rows(folder, yaml_file, side):
     theirs = dict(np.load(folder / "m0.npz"))
     rows = [*cache_rows(folder, side.pipeline), *resampled_rows(folder, side.pipeline)]
-    rows += compare_speech("transformers", theirs, referred(side, folder, 0, SAID), LIMITS["float32"])
+    rows += compare_speech("transformers", theirs, referred(side, folder, 0, texts_of("demo")), LIMITS["float32"])
     for precision, name in (("fp32", "float32"), ("fp16", "float16")):
         # Between calls the model's own cache holds float16, whatever the precision; the caller's holds float32.
         options = {"state": "external" if precision == "fp32" else "stateful"}
         request = ConvertRequest(MODEL, str(yaml_file), output=folder / precision, precision=precision, options=options)
         bundle = convert(prepare(request)).bundle
         pipeline = Pipeline(bundle, PortableRuntime(bundle.locate))
-        rows += compare_speech(f"{name} packages", theirs, spoken(pipeline, folder, 0, SAID), LIMITS[name])
+        texts = texts_of("demo") if precision == "fp32" else SAID
+        said = {key: array for key, array in theirs.items() if int(key.split("/")[1]) < len(texts)}
+        title = f"{name} packages, {len(texts)} texts"
+        rows += compare_speech(title, said, spoken(pipeline, folder, 0, texts), LIMITS[name])
     return rows
 
 
