@@ -193,4 +193,4 @@ def test_what_cannot_be_said_is_one_line(speak, tmp_path, arguments, complaint):
 def test_the_list_of_models_shows_it(monkeypatch, capsys):
     code, out, _ = command_runner(convert, monkeypatch, capsys)("list", "--json")
     (row,) = [row for row in json.loads(out) if row["model"] == "pocket-tts"]
-    assert (code, row["task"], row["checkpoint"]) == (0, "synthesis", "kyutai/pocket-tts")
+    assert (code, row["task"], row["checkpoint"]) == (0, "synthesis", "kyutai/pocket-tts-without-voice-cloning")
