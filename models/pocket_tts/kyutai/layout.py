@@ -70,7 +70,7 @@ class KyutaiCheckpoint:
         title: for messages: the language, or the yaml's name.
         config: of the model.
         clones: whether the weights are of the kind that can clone voices.
-        weights: the model, or the codec alone where `codec` says so.
+        weights: model and codec in one file.
         codec: weights of the codec that replace those in `weights`; None where there are none.
         tokenizer: tokenizer.json or tokenizer.model.
         voices: name -> file.
@@ -245,12 +245,14 @@ def _first(file: Place, content: Mapping[str, Any]) -> Place:
     names = [content.get(key) for key in ("weights_path", "weights_path_without_voice_cloning")]
     if not (named := [str(name) for name in names if name]):
         raise CheckpointError(f"{file.file} names no weights", "Add weights_path, or give the .safetensors beside it.")
+    first = _located(file, named[0])
     try:
-        return _located(file, named[0])
+        first.fetch()  # a gated repository can be listed by all, and refuses only here
     except CheckpointError:
         if len(named) == 1:
             raise
         return _located(file, named[1])
+    return first
 
 
 def _located(file: Place, path: str) -> Place:
@@ -261,6 +263,8 @@ def _located(file: Place, path: str) -> Place:
     """
     if path.startswith(HUB_SCHEME):
         source = open_source(path)
+        if not source.entry:
+            raise CheckpointError(f"{file.file} names {path}, which is no file", "Write hf://OWNER/REPO/FILE@REVISION.")
         return Place(source, source.entry)
     if path.startswith(("http://", "https://")):
         raise CheckpointError(f"{file.file} names {path}", "Download it, and name the file; only hf:// is fetched.")

@@ -195,6 +195,49 @@ def test_a_yaml_may_name_files_whole_and_on_the_hub(ours, one, tmp_path, monkeyp
     assert f"hf://someone/voice/tokenizer.json@{COMMIT}" in checkpoint.origin
 
 
+def test_a_yaml_on_the_hub(ours, one, tmp_path, monkeypatch):
+    """As its users name community models; its paths are relative to it, and it cannot name files of this machine."""
+    target = tmp_path / "hub" / "czech"
+    shutil.copytree(one, target)
+    files = open_source(str(target.parent)).files
+    name = f"hf://someone/voices/czech/config.yaml@{COMMIT}"
+    source = HubSource(name, "someone/voices", COMMIT, files, "czech/config.yaml")
+    monkeypatch.setattr(checkpoints, "open_source", lambda *_: source)
+    monkeypatch.setattr(HubSource, "fetch", lambda self, names: target.parent)
+    checkpoint = resolve_checkpoint(MODEL, name, None, DEFAULTS)
+    assert_same_weights(checkpoint.folder, ours["english"])
+    assert (checkpoint.revision, checkpoint.location) == (COMMIT, "hf://someone/voices/czech/config.yaml")
+    assert f"hf://someone/voices/czech/model.safetensors@{COMMIT}" in checkpoint.origin
+    rewrite(target, set_in("weights_path", value=str(one / "model.safetensors")))
+    with pytest.raises(CheckpointError, match="which is not there"):
+        resolve_checkpoint(MODEL, name, None, DEFAULTS)
+
+
+def test_weights_that_are_gated_are_taken_without_voice_cloning(one, monkeypatch):
+    """Anyone may list a gated repository; it refuses where a file is fetched."""
+    content = yaml.safe_load((one / "config.yaml").read_text())
+    content["weights_path"] = "hf://kyutai/pocket-tts/model.safetensors"
+    content["weights_path_without_voice_cloning"] = f"hf://{layout.UNGATED}/model.safetensors"
+    (one / "config.yaml").write_text(yaml.safe_dump(content))
+
+    def open_hub(name, revision=None):
+        repository = name.removeprefix("hf://").rpartition("/")[0]
+        return HubSource(name, repository, COMMIT, ("model.safetensors",), "model.safetensors")
+
+    def fetch(self, names):
+        if self.repository != layout.UNGATED:
+            raise CheckpointError(f"{self.repository} is gated", "Accept its terms.")
+        return one
+
+    monkeypatch.setattr(layout, "open_source", open_hub)
+    monkeypatch.setattr(HubSource, "fetch", fetch)
+    assert not planned(resolved(one / "config.yaml").folder).host["clones"]
+    del content["weights_path_without_voice_cloning"]
+    (one / "config.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(CheckpointError, match="is gated"):
+        resolved(one / "config.yaml")
+
+
 def without(name):
     return lambda tensors: {n: t for n, t in tensors.items() if n != name}
 
@@ -242,6 +285,7 @@ BAD_YAMLS = {
     "no section": (set_in("mimi", value=None), "lacks mimi"),
     "no weights": (set_in("weights_path", value=None), "names no weights"),
     "weights elsewhere": (set_in("weights_path", value="else.safetensors"), "names else.safetensors"),
+    "no file": (set_in("weights_path", value="hf://kyutai"), "names no repository"),
     "http": (set_in("weights_path", value="https://example.org/a"), "only hf:// is fetched"),
     "vocabulary": (set_in("flow_lm", "lookup_table", "n_bins", value=9), "the configuration says 9"),
     "heads": (set_in("flow_lm", "transformer", "num_heads", value=5), "refuses its sizes|do not divide"),
