@@ -25,6 +25,7 @@ from models.pocket_tts.voices import Voice, clone, open_voice
 from tests.models.bundles import host_bundle
 from tests.models.pocket_tts.host import save_calm_checkpoint
 from tests.oracles.environment import environment
+from tests.oracles.kyutai_tensors import fitting, write_tokenizer
 from tests.oracles.kyutai_texts import OURS, TEXTS, difference_cells, named, ours_or_none
 from tests.published_layouts.kyutai import write_language
 from toolkit.audio.read import read_audio
@@ -37,6 +38,7 @@ REQUIREMENT = "pocket-tts==4.0.1"
 DEMO = DEMO_FOLDER / "checkpoints" / "pocket-tts"
 CLIPS = ("ps_cards_001", "ps_goforward")
 RATE = 16000
+TOKENIZER = "published size.json"
 SAID = (
     "Go on.",
     "The first card, then the second one.",
@@ -116,6 +118,10 @@ def run():
         sections = {"The demo's weights": demo_rows(folder, checkpoints["demo"], sides["demo"])}
         for model in RANDOM:
             sections[model.capitalize()] = random_rows(folder, model, sides[model])
+        pairs = fitting(folder, folder / TOKENIZER)
+        sections["The published sizes"] = [
+            counted("languages whose tensors, by name and shape, all find their place", pairs)
+        ]
         sections["Preparation of texts"], differences = text_rows(folder, sides["demo"])
     return page(sections, differences, time.monotonic() - start)
 
@@ -176,12 +182,14 @@ def write_job(folder, checkpoints, sides):
                 "noise": f"noise{number}.npy",
             }
         )
+    write_tokenizer(folder / TOKENIZER, LANGUAGES["english"].vocabulary)
     for name, samples in recordings(RATE).items():
         np.save(folder / f"{name}.npy", samples)
     job = {
         "models": models,
         "prepare": {"texts": TEXTS, "switches": {name: switches(LANGUAGES[name].text) for name in LANGUAGES}},
         "resample": {"rate": RATE, "names": CLIPS},
+        "tensors": {"languages": list(LANGUAGES), "tokenizer": str(folder / TOKENIZER)},
     }
     (folder / "job.json").write_text(json.dumps(job))
 

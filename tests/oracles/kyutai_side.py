@@ -10,11 +10,14 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+import yaml
 from pocket_tts import TTSModel
 from pocket_tts.data.audio_utils import convert_audio
+from pocket_tts.models.mimi import build_mimi
 from pocket_tts.models.model_state import export_model_state
 from pocket_tts.models.text_chunking import prepare_text_prompt, split_into_best_sentences
 from pocket_tts.modules.stateful_module import init_states
+from pocket_tts.utils.config import CONFIGS_DIR, Config
 
 
 class Given:
@@ -127,6 +130,23 @@ def prepare(folder, job, tokenizer):
     (folder / "prepared.json").write_text(json.dumps(found))
 
 
+def list_tensors(folder, job):
+    """Names and shapes of what Kyutai's own classes hold in the published sizes; no memory is taken for them."""
+    found = {}
+    for name in job["languages"]:
+        content = yaml.safe_load((CONFIGS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+        content["flow_lm"]["lookup_table"]["tokenizer_path"] = job["tokenizer"]
+        content["flow_lm"]["lookup_table"]["tokenizer"] = "tokenizers"
+        config = Config(**content)
+        with torch.device("meta"):
+            model = TTSModel._from_pydantic_config(config, 0.3, 1, None, -4.0, None)
+            voice = config.mimi.inner_dim or config.mimi.seanet.dimension
+            model.flow_lm.speaker_proj_weight = torch.nn.Parameter(torch.zeros(model.flow_lm.dim, voice))
+            model.mimi = build_mimi(config.mimi)
+        found[name] = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
+    (folder / "tensors.json").write_text(json.dumps(found))
+
+
 @torch.no_grad()
 def resample(folder, job, model):
     """A recording of another rate, resampled and encoded."""
@@ -144,6 +164,7 @@ def main(folder):
     models = [speak(folder, one) for one in job["models"]]
     prepare(folder, job["prepare"], models[0].flow_lm.conditioner.tokenizer)
     resample(folder, job["resample"], models[0])
+    list_tensors(folder, job["tensors"])
 
 
 main(Path(sys.argv[1]))

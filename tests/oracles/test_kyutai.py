@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from models.pocket_tts.kyutai.config import config_from_yaml
+from models.pocket_tts.kyutai.languages import LANGUAGES
+from tests.models.pocket_tts.tiny import save_tiny_checkpoint
 from tests.oracles.kyutai import compare_speech, compared, counted, relative
+from tests.oracles.kyutai_tensors import fits, write_tokenizer
 from tests.oracles.kyutai_texts import NOTHING, UNKNOWN, WORDS, named
+from tests.published_layouts.kyutai import kyutai_config, kyutai_tensors
 
 LIMIT = 1e-4
 
@@ -69,3 +74,16 @@ def test_a_difference_without_a_name_fails():
 )
 def test_differences_by_name(what, text, theirs, ours, name):
     assert named(what, text, theirs, ours) == name
+
+
+def test_a_tensor_too_few_or_too_many_does_not_fit(tmp_path, monkeypatch):
+    save_tiny_checkpoint(tmp_path / "ours", flow_head_config={"frequency_embedding_size": 256})
+    config = config_from_yaml("small", kyutai_config(tmp_path / "ours"))
+    monkeypatch.setitem(LANGUAGES, "small", config)
+    write_tokenizer(file := tmp_path / "tokenizer.json", config.vocabulary)
+    shapes = {name: list(tensor.shape) for name, tensor in kyutai_tensors(tmp_path / "ours").items()}
+    assert fits("small", shapes, file)
+    for name in ("flow_lm.emb_mean", "mimi.encoder.model.0.conv.bias", "flow_lm.transformer.layers.1.norm1.bias"):
+        assert not fits("small", {key: shape for key, shape in shapes.items() if key != name}, file)
+        assert not fits("small", shapes | {name: [3, 3]}, file)
+    assert not fits("small", shapes | {"flow_lm.more": [1]}, file)

@@ -80,8 +80,6 @@ def write_folder(files: Files, folder: Path) -> None:
     wide = config.voice_width != config.codec.latent
     clones = files.clones and not wide and _has_encoder(tensors.left)
     tokenizer = with_placeholders(read_tokenizer(files.tokenizer, config.vocabulary))
-    if not clones:  # its encoder makes nothing that the class could take
-        tensors.drop(lambda name: name.startswith(_ENCODER_SIDE))
     try:
         model, codec = model_config(config, tokenizer), codec_config(config.codec, encoder=clones)
     except Exception as error:
@@ -159,9 +157,23 @@ def codec_config(sizes: CodecSizes, *, encoder: bool) -> PocketTTSAudioTokenizer
     )
 
 
-def _save_weights(
-    tensors: Tensors, config: KyutaiConfig, model: Any, codec: Any, folder: Path, *, clones: bool
-) -> None:
+def translate(
+    tensors: Tensors, config: KyutaiConfig, model: Any, codec: Any, *, clones: bool
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The tensors of the model and those of its codec, under the class's names.
+
+    Args:
+        tensors: Kyutai's; all are taken.
+        config: of the model.
+        model: the class's configuration of the model.
+        codec: the class's configuration of the codec.
+        clones: whether the encoder is carried over.
+
+    Raises:
+        CheckpointError: tensors are missing or left over, of another shape, or not finite.
+    """
+    if not clones:  # its encoder makes nothing that the class could take
+        tensors.drop(lambda name: name.startswith(_ENCODER_SIDE))
     backbone = tensors.renamed(BACKBONE_NAMES) | tensors.unpacked("flow_lm.", config.heads, config.kv_heads)
     backbone |= embeddings(tensors, config.vocabulary, voice_bos=config.voice_bos)
     backbone |= voice_projection(tensors, config.width, config.codec.latent, cloning=clones)
@@ -169,6 +181,13 @@ def _save_weights(
     sound |= tensors.unpacked("mimi.", config.codec.heads, config.codec.heads)
     wanted = _shapes(PocketTTSForConditionalGeneration, model) | _shapes(PocketTTSAudioTokenizerModel, codec)
     tensors.check(backbone | sound, wanted)
+    return backbone, sound
+
+
+def _save_weights(
+    tensors: Tensors, config: KyutaiConfig, model: Any, codec: Any, folder: Path, *, clones: bool
+) -> None:
+    backbone, sound = translate(tensors, config, model, codec, clones=clones)
     _save(backbone, folder)
     _save(sound, folder / CODEC_FOLDER)
     model.save_pretrained(folder)
