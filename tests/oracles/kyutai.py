@@ -348,8 +348,8 @@ def text_rows(folder, side):
 
 BY_NAME = (
     "Resampler: a recording of another rate is resampled by soxr here and by scipy there.",
-    "Float16: a long text that runs free parts from every other implementation, here in one voice of three; the packages "
-    "in float16 are compared over the three short texts.",
+    "Float16: a long text that runs free parts from every other implementation, here in one voice of three; the "
+    "packages in float16 are compared over the three short texts.",
     "Texts: those of the table below. All else of the preparation is equal.",
 )
 
