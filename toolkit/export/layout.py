@@ -96,7 +96,6 @@ def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign, n
         with writing_to(folder):
             foreign.write(fresh)
             (fresh / _COMPLETE).write_text(json.dumps({"of": name}), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
             _publish(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -126,8 +125,12 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _publish(fresh: Path, folder: Path) -> None:
+    """Put a finished folder in its place, unless another process has put the same one there and may be reading it."""
+    if _is_whole(folder):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         fresh.rename(folder)
     except OSError:
-        if not _is_whole(folder):  # else another process was faster, and made the same
+        if not _is_whole(folder):
             raise

@@ -128,8 +128,8 @@ def reading(folder: Path, problem: str, step: str) -> Iterator[None]:
         yield
     except (*known, SafetensorError, StrictDataclassError) as error:
         raise CheckpointError(f"{shown_name(folder)} {problem}: {_reason(error)}", step) from error
-    except Exception as error:  # see below
-        if type(error) is not Exception:  # the tokenizers library raises bare ones
+    except Exception as error:
+        if type(error) is not Exception:  # the tokenizers library raises bare ones, and only those are meant here
             raise
         raise CheckpointError(f"{shown_name(folder)} {problem}: {_reason(error)}", step) from error
 
@@ -164,11 +164,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"the key {error} is missing"
     lines = [re.sub(r"^\w+Error: ", "", line.strip()) for line in str(error).splitlines() if line.strip()]
-    return (
-        lines[-1 if len(lines) > 1 and lines[0].endswith(":") else 0][:200].rstrip(".")
-        if lines
-        else type(error).__name__
-    )
+    if not lines:
+        return type(error).__name__
+    said = lines[-1] if lines[0].endswith(":") else lines[0]  # a heading without its list says nothing
+    return said[:200].rstrip(".:")
 
 
 def _judge(folder: Path, report: Any, tensors: int) -> None:

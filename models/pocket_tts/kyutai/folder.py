@@ -34,6 +34,7 @@ from models.pocket_tts.kyutai.weights import (
     voice_projection,
 )
 from toolkit.errors import CheckpointError
+from toolkit.export.pretrained import reading
 
 # Kyutai's constants, of pocket-tts 4.0.1, models/tts_model.py and default_parameters.py.
 _FLOW_STEPS, _MIN_FRAMES_BEFORE_EOS = 1, 6
@@ -80,10 +81,8 @@ def write_folder(files: Files, folder: Path) -> None:
     wide = config.voice_width != config.codec.latent
     clones = files.clones and not wide and _has_encoder(tensors.left)
     tokenizer = with_placeholders(read_tokenizer(files.tokenizer, config.vocabulary))
-    try:
+    with reading(Path(files.title), f"has sizes that {CLASS} refuses", "Check the yaml."):
         model, codec = model_config(config, tokenizer), codec_config(config.codec, encoder=clones)
-    except Exception as error:
-        raise CheckpointError(f"{files.title}: {CLASS} refuses its sizes: {error}", "Check the yaml.") from error
     _save_weights(tensors, config, model, codec, folder, clones=clones)
     _save_processor(config, tokenizer, folder)
     _link_voices(files.voices, folder / "voices")

@@ -148,7 +148,13 @@ def _of_language(source: Source, name: str) -> KyutaiCheckpoint:
             f"Give --language what it has: {', '.join(has) or OLD}.",
         )
     old = name == OLD
-    tokenizers = [config.tokenizer, *(f"{folder}/{file}" for file in OLD_TOKENIZERS), *(OLD_TOKENIZERS if old else ())]
+    beside = [posixpath.join(folder, config.tokenizer)] if own else []  # a yaml's paths are relative to it
+    tokenizers = [
+        *beside,
+        config.tokenizer,
+        *(f"{folder}/{file}" for file in OLD_TOKENIZERS),
+        *(OLD_TOKENIZERS if old else ()),
+    ]
     tokenizer = next((Place(one, file) for one in _sources(source) for file in tokenizers if is_in(one, file)), None)
     if tokenizer is None:
         raise CheckpointError(f"{source.name} has no {config.tokenizer}", "Download it too; all languages have one.")

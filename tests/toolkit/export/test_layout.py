@@ -74,6 +74,21 @@ def test_a_cache_that_cannot_be_written(cache):
         translated(MODEL, {"a": "1"}, Letters())
 
 
+def test_another_process_was_faster(cache):
+    """What it put there may be being read, and stays."""
+
+    class Slow(Letters):
+        def write(self, folder):
+            self.first = translated(MODEL, {"a": "1"}, Letters())
+            (self.first / "mark").touch()
+            super().write(folder)
+
+    slow = Slow()
+    assert translated(MODEL, {"a": "1"}, slow) == slow.first
+    assert (slow.first / "mark").exists()
+    assert left(cache) == [slow.first.name]
+
+
 def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
