@@ -158,7 +158,7 @@ def load_voices(checkpoint: Path, sizes: VoiceSizes) -> tuple[dict[str, bytes], 
         try:
             arrays = read_voice(file, sizes)
         except ToolkitError as error:
-            notes.append(f"voice {file.stem} is left out: {error.message}")
+            notes.append(f"{file.name} is left out: {error.message.replace(str(file), 'it')}")
         else:
             voices[file.stem] = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return voices, notes

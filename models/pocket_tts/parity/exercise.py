@@ -21,7 +21,7 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
 
     Each clip's text is said for some frames in the bundle's first voice, or the clip's own where there is none; the
     clip is cloned if there is an encoder; every function of the plan's flow samples once. A cache too small for a whole
-    text is filled.
+    text is filled. Where the voice comes as a cache, the clone is projected too, or what was said where none was made.
 
     Args:
         plan: names the components and the flow's functions.
@@ -40,14 +40,19 @@ def exercise(plan: ExportPlan, bundle: Bundle, runtime: Runtime, clips: Sequence
             if not pipeline.host.voices:
                 pipeline.set_voice(cloned)
             prompt = pipeline.prompts(clip.text)[0]
-            say(pipeline, prompt, min(FRAMES_EXERCISED, max(pipeline.room(prompt), 1)))
+            latents = say(pipeline, prompt, min(FRAMES_EXERCISED, max(pipeline.room(prompt), 1)))
+            if pipeline.host.clones and pipeline.voice.latents is None:
+                pipeline.backbone.embed_voice(latents if cloned.latents is None else cloned.latents)
 
 
 def say(pipeline: Pipeline, prompt: Prompt, max_frames: int) -> np.ndarray:
-    """Samples of the first `max_frames` frames of a chunk."""
+    """Decode the first `max_frames` frames of a chunk; their latents [n, Z] in the codec's space."""
     decoder = pipeline.decoder()
-    frames = islice(pipeline.frames(prompt, pipeline.noise(0)), max_frames)
-    return np.concatenate([decoder.decode(frame.latent) for frame in frames])
+    latents = []
+    for frame in islice(pipeline.frames(prompt, pipeline.noise(0)), max_frames):
+        decoder.decode(frame.latent)
+        latents.append(frame.latent * pipeline.host.latent_std + pipeline.host.latent_mean)
+    return np.array(latents, np.float32)
 
 
 def sampled_steps(functions: Sequence[str]) -> set[int]:

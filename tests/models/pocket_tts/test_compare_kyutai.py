@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from commands.conversion import ConvertRequest, convert, prepare
 from models.pocket_tts import MODEL, export
 from models.pocket_tts.parity.comparison import Comparison
 from models.pocket_tts.pipeline import Pipeline
@@ -48,6 +49,21 @@ def ladder(ours, tmp_path, monkeypatch):
         return ladder_over(MODEL, plan, bundle, checkpoint, ONE, options={"flow_steps": "1"})
 
     return made
+
+
+@pytest.mark.parametrize("encoder", [True, False])
+def test_every_component_is_measured_where_the_voices_are_caches(ours, tmp_path, monkeypatch, encoder):
+    """Kyutai's own are, so that nothing but cloning projects a voice."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    repository = write_repository({"english": ours}, tmp_path / "kyutai", forms=("now",))
+    options = {"cache_slots": SLOTS, "codec_encoder": encoder}
+    request = ConvertRequest(MODEL, str(repository), output=tmp_path / "bundle", options=options)
+    converted = convert(prepare(request))
+    names = {c.name for c in converted.bundle.manifest.components}
+    assert ("codec_encoder" in names, "voice_projection" in names) == (encoder, True)
+    assert converted.passed, [
+        (c.name, p) for c in converted.bundle.manifest.components for p in c.parity if not p.passed
+    ]
 
 
 @pytest.mark.parametrize("form", ["v1.0", "v1.1", "now"])

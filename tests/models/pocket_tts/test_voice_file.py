@@ -134,7 +134,7 @@ def test_a_bad_voice_does_not_fail_the_others(folder, model, sizes, latents, tmp
     assert list(found) == ["anna", "bert", "theirs"]
     assert set(load_bytes(found["theirs"])) == {KEYS, VALUES}
     assert len(notes) == 1
-    assert notes[0].startswith("voice broken is left out")
+    assert notes[0].startswith("broken.safetensors is left out: it is not a voice file of this checkpoint")
     run = command_runner(convert, monkeypatch, capsys)
     code, out, err = run("pocket-tts", "--checkpoint", folder, "--output", tmp_path / "b", "--dry-run", "--json")
     assert (code, err) == (0, f"note: {notes[0]}\n")
