@@ -18,7 +18,7 @@ from typing import Any
 
 from toolkit.errors import CheckpointError
 from toolkit.export.source import Source, is_in, read_json
-from toolkit.export.weights import check_weight_files, weight_files
+from toolkit.export.weights import fetch_weights
 
 CLASS = "CohereAsrForConditionalGeneration"
 SECTIONS = ("encoder", "transf_decoder")
@@ -144,16 +144,8 @@ class OriginalLayout:
         folder = source.fetch(small)
         found = OriginalCheckpoint(source.name, {file: folder / file for file in small}, config, extractor)
         _judge_small_files(found)
-        weights = weight_files(source)
-        if not weights:
-            raise CheckpointError(
-                f"{source.name} has no .safetensors weights, model.safetensors or shards with their index",
-                "Download it again, for example with `hf download`; pickles are not read.",
-            )
-        index = [file for file in source.files if file == "model.safetensors.index.json"]
-        folder = source.fetch([*weights, *index])
-        check_weight_files(source.name, folder, weights)
-        files = {**found.files, **{file: folder / file for file in (*weights, *index)}}
+        folder, weights = fetch_weights(source)
+        files = {**found.files, **{file: folder / file for file in weights}}
         return OriginalCheckpoint(source.name, files, config, extractor)
 
 

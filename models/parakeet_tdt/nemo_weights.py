@@ -1,12 +1,13 @@
 """A `.nemo`'s weights under the names of `ParakeetForTDT`; every tensor is used, or dropped for a reason."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from transformers import ParakeetForTDT
 
 from toolkit.errors import CheckpointError
+from toolkit.export.tensors import refuse_not_finite, refuse_tensors
 
 # Ours -> NeMo's; the last layer of the joint is named by the configuration.
 _NAMES = (
@@ -29,7 +30,6 @@ _FILTERS = "preprocessor.featurizer.fb"
 # The front end's buffers: the feature extractor computes them itself, and `check_filters` compares the filters.
 _DROPPED = (_FILTERS, "preprocessor.featurizer.window")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-_SHOWN = 3
 _STEP = "Save it again in NeMo with `model.save_to('name.nemo')`, from a model that loads there strictly."
 
 
@@ -51,21 +51,25 @@ def renamed(file: str, tensors: Mapping[str, Any], config: Any, head: str) -> di
     with torch.device("meta"):
         wanted = ParakeetForTDT(config).state_dict()
     names = {name: _name_in_nemo(name, head) for name in wanted}
-    _check_names(file, names.values(), tensors)
-    shapes = [
-        f"{theirs} is {list(tensors[theirs].shape)}, the configuration says {list(wanted[ours].shape)}"
-        for ours, theirs in names.items()
-        if tensors[theirs].shape != wanted[ours].shape
-    ]
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items() if name not in _DROPPED}
+    shapes = {theirs: tuple(wanted[ours].shape) for ours, theirs in names.items()}
+    refuse_tensors(
+        file,
+        len(shapes),
+        missing=shapes.keys() - found.keys(),
+        left=found.keys() - shapes.keys(),
+        shapes={n: (found[n], shape) for n, shape in shapes.items() if n in found and found[n] != shape},
+        step=_STEP,
+    )
     types = [
         f"{theirs} is {tensors[theirs].dtype}"
         for ours, theirs in names.items()
         if wanted[ours].is_floating_point() and tensors[theirs].dtype not in _FLOATS
     ]
-    for problem, said in (("of another shape", shapes), ("no floating-point numbers", types)):
-        if said:
-            raise CheckpointError(f"{file}: {len(said)} tensors are {problem} ({_listed(said)})", _STEP)
-    _check_finite(file, {theirs: tensors[theirs] for theirs in names.values()})
+    if types:
+        raise CheckpointError(f"{file}: {len(types)} tensors are no floating-point numbers ({types[0]})", _STEP)
+    # Here rather than when the model is loaded, where only the translated folder could be named.
+    refuse_not_finite(file, {theirs: tensors[theirs] for theirs in names.values()})
     return _own_memory({ours: tensors[theirs] for ours, theirs in names.items()})
 
 
@@ -92,30 +96,6 @@ def _name_in_nemo(name: str, head: str) -> str:
     for ours, theirs in (*_NAMES, ("joint.head.", head)):
         name = name.replace(ours, theirs)
     return name
-
-
-def _check_names(file: str, wanted: Iterable[str], tensors: Mapping[str, Any]) -> None:
-    wanted = list(wanted)
-    missing = sorted(set(wanted) - set(tensors))
-    left = sorted(set(tensors) - set(wanted) - set(_DROPPED))
-    said = [f"{len(missing)} of {len(wanted)} tensors are missing ({_listed(missing)})"] if missing else []
-    said += [f"{len(left)} are not of this model ({_listed(left)})"] if left else []
-    if said:
-        raise CheckpointError(f"{file}: {'; '.join(said)}", _STEP)
-
-
-def _check_finite(file: str, tensors: Mapping[str, Any]) -> None:
-    """Here rather than when the model is loaded, where only the translated folder could be named."""
-    broken = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
-    if broken:
-        raise CheckpointError(
-            f"{file}: {len(broken)} tensors hold NaN or infinity ({_listed(broken)})",
-            "Give a checkpoint of sound weights, such as the step of the training before.",
-        )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _own_memory(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,16 @@ qwen-asr 0.0.6, `core/transformers_backend`.
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import CheckpointError
 from toolkit.export.source import Source, is_in, read_json
-from toolkit.export.weights import check_weight_files, weight_files
+from toolkit.export.tensors import refuse_tensors
+from toolkit.export.weights import fetch_weights
 
 ALIGNER = "forced_aligner"  # in the thinker's model_type, which is how Qwen's own code tells the aligner
 CLASS = "Qwen3ASRForTokenClassification"
@@ -67,14 +69,12 @@ class QwenCheckpoint:
     Attributes:
         name: as the user gave it.
         files: every file that is read.
-        weights: those of them with tensors.
         config: for transformers.
         bin_ms: what one time class lasts.
     """
 
     name: str
     files: Mapping[str, Path]
-    weights: tuple[str, ...]
     config: Mapping[str, Any]
     bin_ms: float
 
@@ -111,17 +111,11 @@ class QwenLayout:
             if file.endswith(".json"):
                 read_json(source, file)
         folder = source.fetch(small)
-        found = QwenCheckpoint(source.name, {file: folder / file for file in small}, (), config, bin_ms)
+        found = QwenCheckpoint(source.name, {file: folder / file for file in small}, config, bin_ms)
         _judge_small_files(found)
-        if not (weights := weight_files(source)):
-            raise CheckpointError(
-                f"{source.name} has no .safetensors weights, model.safetensors or shards with their index",
-                "Download it again, for example with `hf download`; pickles are not read.",
-            )
-        folder = source.fetch(weights)
-        check_weight_files(source.name, folder, weights)
+        folder, weights = fetch_weights(source)
         files = {**found.files, **{file: folder / file for file in weights}}
-        return QwenCheckpoint(source.name, files, tuple(weights), config, bin_ms)
+        return QwenCheckpoint(source.name, files, config, bin_ms)
 
 
 LAYOUTS = (QwenLayout(),)
@@ -289,16 +283,33 @@ def _tensors(checkpoint: QwenCheckpoint) -> Iterator[tuple[str, str, Any]]:
     """Old name, new name and content of every tensor, checked against the class."""
     from safetensors import safe_open
 
-    wanted = _shapes(checkpoint)
-    found: set[str] = set()
-    for file in checkpoint.weights:
-        with safe_open(checkpoint.files[file], framework="pt") as tensors:
-            for old in tensors.keys():  # noqa: SIM118  # not a mapping
-                new = renamed(old)
-                _check_tensor(checkpoint.name, old, tuple(tensors.get_slice(old).get_shape()), wanted.get(new))
-                found.add(new)
-                yield old, new, tensors.get_tensor(old)
-    _check_all(checkpoint.name, wanted.keys() - found, len(wanted))
+    with ExitStack() as files:
+        weights = [path for name, path in checkpoint.files.items() if name.endswith(".safetensors")]
+        opened = [files.enter_context(safe_open(path, framework="pt")) for path in weights]
+        held = {old: file for file in opened for old in file.keys()}  # noqa: SIM118  # not a mapping
+        _check_tensors(checkpoint, {old: tuple(file.get_slice(old).get_shape()) for old, file in held.items()})
+        for old, file in held.items():
+            yield old, renamed(old), file.get_tensor(old)
+
+
+def _check_tensors(checkpoint: QwenCheckpoint, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse by the names that Qwen's files have."""
+    wanted, names = _shapes(checkpoint), {renamed(old): old for old in shapes}
+    refuse_tensors(
+        checkpoint.name,
+        len(wanted),
+        missing=[_original(new) for new in wanted.keys() - names.keys()],
+        left=[old for old in shapes if renamed(old) not in wanted],
+        shapes={old: (shapes[old], wanted[n]) for n, old in names.items() if n in wanted and shapes[old] != wanted[n]},
+        step="Give the checkpoint whole, as Qwen's own code saves it, with its own config.json.",
+    )
+
+
+def _original(tensor: str) -> str:
+    """Qwen's name of the tensor that is renamed to this one."""
+    old = {new: prefix for prefix, new in RENAMES.items()}
+    prefix = max((new for new in old if tensor.startswith(new)), key=len, default="")
+    return old[prefix] + tensor.removeprefix(prefix) if prefix else tensor
 
 
 def _shapes(checkpoint: QwenCheckpoint) -> dict[str, tuple[int, ...]]:
@@ -308,27 +319,3 @@ def _shapes(checkpoint: QwenCheckpoint) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         model = Qwen3ASRForTokenClassification(Qwen3ASRConfig(**checkpoint.config))
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
-def _check_tensor(name: str, tensor: str, found: tuple[int, ...], wanted: tuple[int, ...] | None) -> None:
-    if wanted is None:
-        raise CheckpointError(
-            f"{name}: the tensor {tensor} is not of this model",
-            "Give the checkpoint as Qwen's own code saves it, its adapters merged.",
-        )
-    if found != wanted:
-        raise CheckpointError(
-            f"{name}: {tensor} is {list(found)}, config.json asks for {list(wanted)}",
-            "Give the config.json that was saved with the weights.",
-        )
-
-
-def _check_all(name: str, missing: Iterable[str], tensors: int) -> None:
-    if lacking := sorted(missing):
-        old = {new: prefix for prefix, new in RENAMES.items()}
-        prefix = max((new for new in old if lacking[0].startswith(new)), key=len)
-        shown = old[prefix] + lacking[0].removeprefix(prefix)
-        raise CheckpointError(
-            f"{name} lacks {len(lacking)} of {tensors} tensors, {shown} for one",
-            "Save or download the checkpoint again.",
-        )

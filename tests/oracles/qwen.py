@@ -243,6 +243,7 @@ def _differences() -> str:
         "- **Attention of the audio over 8 s.** Without FlashAttention, Qwen's code lets every audio frame see the "
         "whole file. With FlashAttention, and in transformers, a frame sees its window of 8 s. Our default is the "
         "window; `--audio-attention full` is what Qwen's code does on a CPU.\n"
-        "- **Float16 on random weights.** Random weights give time classes of nearly the same logits, so that a "
-        "difference of 1e-2 chooses another class, any number of seconds away. Trained weights decide clearly."
+        "- **Float16 on random weights.** Random weights give time classes of nearly the same logits. The "
+        "likely cause of the flips is that a difference of 1e-2 chooses another class, any number of seconds away; the "
+        "margins were not measured. With the trained demo nothing flips."
     )

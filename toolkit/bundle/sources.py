@@ -27,6 +27,7 @@ UNDECIDING = (
     "toolkit.export.layout",
     "toolkit.export.pretrained",
     "toolkit.export.source",
+    "toolkit.export.tensors",
     "toolkit.export.weights",
 )
 

@@ -16,7 +16,7 @@ from toolkit.contract import export_of
 from toolkit.errors import CheckpointError, NoDemo
 from toolkit.export.layout import layouts_of, translated
 from toolkit.export.source import Source, open_source, read_json
-from toolkit.export.weights import check_weight_files, weight_files
+from toolkit.export.weights import fetch_weights
 from toolkit.model import ModelInfo
 from toolkit.spec import ExportPlan
 
@@ -26,7 +26,6 @@ TRANSFORMERS = "transformers"
 # What a checkpoint may bring beside its weights: configuration, tokenizer, text rules. No pickles, no code.
 _SMALL = (".json", ".model", ".txt", ".jinja")
 _ADAPTER_CONFIG = "adapter_config.json"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _EXPORTED = (".onnx", ".gguf", ".mlpackage", ".mlmodelc", ".tflite", ".npz")
 
 
@@ -110,8 +109,8 @@ def fetch_folder(name: str) -> tuple[Path, str]:
     """
     hub_id, _, revision = name.partition("@")
     source = open_source(name) if Path(name).is_dir() else open_source(hub_id, revision or None)
-    folder = source.fetch([*_small_files(source), *(weights := weight_files(source))])
-    check_weight_files(name, folder, weights)
+    source.fetch(_small_files(source))
+    folder, _ = fetch_weights(source)
     return folder, f"{source.location}@{source.revision}" if source.revision else source.location
 
 
@@ -154,12 +153,9 @@ def _transformers_folder(model: ModelInfo, source: Source) -> Path:
     _check_architecture(model, source)
     folder = source.fetch(_small_files(source))
     export_of(model).check(folder)
-    weights = weight_files(source)
-    if not weights:
-        raise _no_weights(source)
-    further = [file for file in source.files if file.endswith(".safetensors") and "/" in file]
-    source.fetch([*weights, *further])
-    check_weight_files(source.name, folder, weights)
+    fetch_weights(source)
+    if further := [file for file in source.files if file.endswith(".safetensors") and "/" in file]:
+        source.fetch(further)
     return folder
 
 
@@ -201,18 +197,6 @@ def _refuse_near_misses(model: ModelInfo, source: Source) -> None:
 
 def _exported_folder(file: str) -> bool:
     return any(part.endswith((".mlpackage", ".mlmodelc")) for part in file.split("/"))
-
-
-def _no_weights(source: Source) -> CheckpointError:
-    if pickles := [file for file in source.files if file.endswith(_PICKLES)]:
-        return CheckpointError(
-            f"{source.name} has no .safetensors weights ({pickles[0]} is a pickle)",
-            "Load it where it was trained, and `model.save_pretrained(folder)`; pickles are not read.",
-        )
-    return CheckpointError(
-        f"{source.name} has no .safetensors weights, model.safetensors or shards with their index",
-        "Save it with `model.save_pretrained(folder)`, or download it again; pickles are not read.",
-    )
 
 
 def _check_architecture(model: ModelInfo, source: Source) -> None:

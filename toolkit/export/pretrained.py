@@ -5,16 +5,16 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import CheckpointError
 from toolkit.export.layout import shown_name
+from toolkit.export.tensors import refuse_not_finite, refuse_tensors
 from toolkit.quiet import quiet
 
-_SHOWN = 3  # tensors named in a message
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _EXTRACTOR = ("processor_config.json", "preprocessor_config.json")
 # What is read by a part of a checkpoint: one file of each group.
@@ -23,10 +23,6 @@ _NEEDED = {
     "feature extractor": (_EXTRACTOR,),
     "processor": (_EXTRACTOR, _TOKENIZER),
 }
-_ADAPTER = ("lora_", "base_layer", "base_model.")
-_ADAPTER_STEP = (
-    "Merge the adapter into the model (`merge_and_unload()` of peft), and save it with `save_pretrained(folder)`."
-)
 
 
 def load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
@@ -56,8 +52,15 @@ def load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
             local_files_only=True,
             **options,
         )
-    _judge(folder, report, len(model.state_dict()))
-    _check_finite(folder, model)
+    state = model.state_dict()
+    refuse_tensors(
+        shown_name(folder),
+        len(state),
+        missing=report["missing_keys"],
+        left=report["unexpected_keys"],
+        shapes={tensor: (found, wanted) for tensor, found, wanted in report["mismatched_keys"]},
+    )
+    refuse_not_finite(shown_name(folder), state)
     return model.eval().requires_grad_(False)
 
 
@@ -168,65 +171,3 @@ def _reason(error: Exception) -> str:
         return type(error).__name__
     said = lines[-1] if lines[0].endswith(":") else lines[0]  # a heading without its list says nothing
     return said[:200].rstrip(".:")
-
-
-def _judge(folder: Path, report: Any, tensors: int) -> None:
-    missing, left = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
-    other = sorted(report["mismatched_keys"])
-    if not missing and not left and not other:
-        return
-    shapes = [f"{name} is {list(found)}, the class has {list(wanted)}" for name, found, wanted in other]
-    said = [
-        _listed(missing, f"of {tensors} tensors {_is(missing)} missing"),
-        _listed(left, f"{_tensors(left)} {_do(left)} not belong to this model"),
-        _listed(shapes, f"{_tensors(shapes)} {_has(shapes)} another shape", shown=1),
-    ]
-    raise CheckpointError(
-        f"{shown_name(folder)}: {'; '.join(filter(None, said))}", _likely_cause(missing, left, other, tensors)
-    )
-
-
-def _listed(names: Collection[str], what: str, shown: int = _SHOWN) -> str:
-    names = list(names)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"{len(names)} {what} ({', '.join(names[:shown])}{more})" if names else ""
-
-
-def _tensors(names: Collection[str]) -> str:
-    return "tensor" if len(names) == 1 else "tensors"
-
-
-def _is(names: Collection[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _do(names: Collection[str]) -> str:
-    return "does" if len(names) == 1 else "do"
-
-
-def _has(names: Collection[str]) -> str:
-    return "has" if len(names) == 1 else "have"
-
-
-def _likely_cause(missing: list[str], left: list[str], other: list[Any], tensors: int) -> str:
-    if any(mark in name for name in left for mark in _ADAPTER):
-        return f"They look like an adapter that was not merged. {_ADAPTER_STEP}"
-    if len(missing) > tensors // 2:
-        return "It looks like another architecture, or an older format: save it with the present transformers."
-    if other and not missing and not left:
-        return "Its config.json describes another size of the model: give the one that was saved with the weights."
-    if missing and not left:
-        return "The file looks incomplete: save it again with `save_pretrained(folder)`, or download it again."
-    return "Load it in the present transformers, where every tensor must find its place, and `save_pretrained(folder)`."
-
-
-def _check_finite(folder: Path, model: Any) -> None:
-    """NaN would fail every gate later on, and only then."""
-    import torch
-
-    broken = [n for n, t in model.state_dict().items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
-    if broken:
-        raise CheckpointError(
-            f"{shown_name(folder)}: {_listed(broken, f'{_tensors(broken)} {_has(broken)} NaN or infinity')}",
-            "Give a checkpoint of sound weights, such as the step of the training before.",
-        )

@@ -10,6 +10,7 @@ from toolkit.errors import CheckpointError
 from toolkit.export.source import Source, read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _AGAIN = "Download it again, for example with `hf download`."
 
 
@@ -44,6 +45,36 @@ def weight_files(source: Source, folder: str = "") -> list[str]:
     if any("-of-" in file for file in here):
         raise CheckpointError(f"{source.name} has shards of weights but no {index}", _AGAIN)
     return []
+
+
+def fetch_weights(source: Source) -> tuple[Path, list[str]]:
+    """Have the weight files of a model on this machine, whole.
+
+    Returns:
+        The folder that holds them, and their names: a single file, or shards behind their index.
+
+    Raises:
+        CheckpointError: there are none in safetensors, or one is missing or damaged.
+    """
+    weights = weight_files(source)
+    if not weights:
+        raise _no_weights(source)
+    index = [INDEX] if INDEX in source.files else []
+    folder = source.fetch([*index, *weights])
+    check_weight_files(source.name, folder, weights)
+    return folder, [*index, *weights]
+
+
+def _no_weights(source: Source) -> CheckpointError:
+    if pickles := [file for file in source.files if file.endswith(_PICKLES)]:
+        return CheckpointError(
+            f"{source.name} has no .safetensors weights ({pickles[0]} is a pickle)",
+            "Load it where it was trained, and `model.save_pretrained(folder)`; pickles are not read.",
+        )
+    return CheckpointError(
+        f"{source.name} has no .safetensors weights, model.safetensors or shards with their index",
+        "Save it with `model.save_pretrained(folder)`, or download it again; pickles are not read.",
+    )
 
 
 def check_weight_files(name: str, folder: Path, files: Iterable[str]) -> None:

@@ -5,14 +5,14 @@ matrix there.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from toolkit.errors import CheckpointError
+from toolkit.export.tensors import refuse_not_finite, refuse_tensors
 
-_SHOWN = 3  # tensors named in a message
 _Q, _K, _V = "q_proj", "k_proj", "v_proj"
 _LAYER = {
     "norm1.{p}": "input_layernorm.{p}",
@@ -136,27 +136,19 @@ class Tensors:
         Raises:
             CheckpointError: it is not so; the first few are named as in the source.
         """
-        lacking = [*self.missing, *(_theirs(name) for name in wanted if name not in made)]
-        shapes = [
-            f"{_theirs(name)} gives {list(made[name].shape)}, the configuration says {list(shape)}"
-            for name, shape in wanted.items()
-            if name in made and tuple(made[name].shape) != shape
-        ]
-        surplus = [*self.left, *(_theirs(name) for name in made if name not in wanted)]
-        said = [
-            _listed("missing", lacking),
-            _listed("left over", surplus),
-            _listed("of another shape", shapes),
-        ]
-        if any(said):
-            raise CheckpointError(
-                f"{self.name}: {'; '.join(filter(None, said))}",
-                "Give the weights that belong to the configuration (--language, or the yaml), whole.",
-            )
-        if broken := [_theirs(name) for name, tensor in made.items() if not bool(torch.isfinite(tensor).all())]:
-            raise CheckpointError(
-                f"{self.name}: {_listed('not finite', broken)}", "Give a checkpoint of sound weights."
-            )
+        refuse_tensors(
+            self.name,
+            len(wanted),
+            missing={*self.missing, *(_theirs(name) for name in wanted if name not in made)},
+            left={*self.left, *(_theirs(name) for name in made if name not in wanted)},
+            shapes={
+                _theirs(name): (tuple(made[name].shape), shape)
+                for name, shape in wanted.items()
+                if name in made and tuple(made[name].shape) != shape
+            },
+            step="Give the weights that belong to the configuration (--language, or the yaml), whole.",
+        )
+        refuse_not_finite(self.name, {_theirs(name): tensor for name, tensor in made.items()})
 
 
 def embeddings(tensors: Tensors, vocabulary: int, *, voice_bos: bool) -> dict[str, torch.Tensor]:
@@ -218,9 +210,3 @@ def _theirs(ours: str) -> str:
         if (pattern := _pattern(template)).fullmatch(ours):
             return _filled(theirs, pattern, ours)
     return ours
-
-
-def _listed(what: str, names: Iterable[str]) -> str:
-    names = sorted(set(names))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{len(names)} tensors {what} ({', '.join(names[:_SHOWN])}{more})" if names else ""

@@ -315,11 +315,11 @@ def test_a_missing_and_a_left_over_tensor_are_named(archive, tiny):
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (torch.zeros(16, 31), ("joint.enc.weight is [16, 31], the configuration says [16, 32]",)),
+        (torch.zeros(16, 31), ("joint.enc.weight is [16, 31], the model has [16, 32]",)),
         (torch.zeros(16, 32, dtype=torch.int8), ("joint.enc.weight is torch.int8",)),
         (torch.zeros(16, 32).to_sparse(), ("joint.enc.weight", "no tensor")),
         ([0.0], ("joint.enc.weight", "no tensor")),
-        (torch.full((16, 32), torch.nan), ("1 tensors hold NaN or infinity (joint.enc.weight)",)),
+        (torch.full((16, 32), torch.nan), ("1 tensor has NaN or infinity (joint.enc.weight)",)),
     ],
 )
 def test_a_tensor_of_another_kind_is_named(archive, tiny, tensor, words):

@@ -249,12 +249,12 @@ def with_nan(tensors):
 LAYER = "flow_lm.transformer.layers.1"
 BAD_WEIGHTS = {
     without(f"{LAYER}.self_attn.in_proj.weight"): rf"missing \({LAYER}.self_attn.in_proj.weight\)",
-    without("mimi.quantizer.output_proj.weight"): "1 tensors missing .mimi.quantizer.output_proj.weight",
-    without("flow_lm.bos_before_voice"): "1 tensors missing .flow_lm.bos_before_voice",
+    without("mimi.quantizer.output_proj.weight"): "1 of 171 tensors is missing .mimi.quantizer.output_proj.weight",
+    without("flow_lm.bos_before_voice"): "1 of 171 tensors is missing .flow_lm.bos_before_voice",
     without("flow_lm.conditioner.embed.weight"): "missing .flow_lm.conditioner.embed.weight",
-    lambda t: t | {"flow_lm.more": torch.zeros(2)}: "1 tensors left over .flow_lm.more",
-    lambda t: t | {"flow_lm.emb_mean": torch.zeros(3)}: "of another shape .flow_lm.emb_mean",
-    with_nan: "not finite .flow_lm.emb_std",
+    lambda t: t | {"flow_lm.more": torch.zeros(2)}: "1 tensor does not belong to this model .flow_lm.more",
+    lambda t: t | {"flow_lm.emb_mean": torch.zeros(3)}: "has another shape .flow_lm.emb_mean",
+    with_nan: "has NaN or infinity .flow_lm.emb_std",
 }
 
 

@@ -147,10 +147,13 @@ def test_what_cannot_be_carried_over_is_named_before_the_weights_are_read(change
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.pop("thinker.model.norm.weight"), "tensors, thinker.model.norm.weight for one"),
-        (lambda t: t.pop("thinker.lm_head.weight"), "thinker.lm_head.weight for one"),
-        (lambda t: t.update({"thinker.talker.weight": torch.ones(2)}), "the tensor thinker.talker.weight is not of"),
-        (lambda t: t.update({"lora_A.weight": torch.ones(2)}), "the tensor lora_A.weight is not of"),
+        (lambda t: t.pop("thinker.model.norm.weight"), "tensors is missing (thinker.model.norm.weight)"),
+        (lambda t: t.pop("thinker.lm_head.weight"), "missing (thinker.lm_head.weight)"),
+        (
+            lambda t: t.update({"thinker.talker.weight": torch.ones(2)}),
+            "not belong to this model (thinker.talker.weight)",
+        ),
+        (lambda t: t.update({"lora_A.weight": torch.ones(2)}), "not belong to this model (lora_A.weight)"),
         (lambda t: t.update({"thinker.model.norm.weight": torch.ones(3)}), "thinker.model.norm.weight is [3]"),
     ],
 )
