@@ -46,6 +46,14 @@ def compare(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="Runtime to test; auto means coreml on macOS, portable elsewhere."),
     ] = "auto",
+    compute_units: Annotated[
+        str | None,
+        typer.Option(
+            help="Core ML only: auto, ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE, or COMPONENT=UNITS, comma-separated "
+            "(default: $SPEECH_COREML_COMPUTE_UNITS, else each component's own).",
+            metavar="UNITS",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every table, not only one screen.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: parity/report/json_form.py).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report to this .html or .md file.")] = None,
@@ -85,7 +93,19 @@ def compare(
     models = chosen_models(model, bundle)
     options = options_of(models, extra, asked=model is not None)
     request = CompareRequest(
-        models, bundle, dataset, num_files, runtime, options, as_json, verbose, report, blame, save, against
+        models,
+        bundle,
+        dataset,
+        num_files,
+        runtime,
+        options,
+        as_json,
+        verbose,
+        report,
+        blame,
+        save,
+        against,
+        compute_units,
     )
     run_comparison(request, layers, ranges=ranges, given=extra)
 

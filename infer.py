@@ -48,6 +48,14 @@ def infer(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="Runtime for the packages; auto means coreml on macOS, portable elsewhere."),
     ] = "auto",
+    compute_units: Annotated[
+        str | None,
+        typer.Option(
+            help="Core ML only: auto, ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE, or COMPONENT=UNITS, comma-separated "
+            "(default: $SPEECH_COREML_COMPUTE_UNITS, else each component's own).",
+            metavar="UNITS",
+        ),
+    ] = None,
     form: Annotated[
         Format | None, typer.Option("--format", help="Output format; textgrid is Praat's (default: txt).")
     ] = None,
@@ -67,7 +75,7 @@ def infer(
     """
     from commands.inference import run_inference
 
-    run_inference(audio or [], model, bundle, runtime, form, output, extra)
+    run_inference(audio or [], model, bundle, runtime, form, output, compute_units, extra)
 
 
 app.command(epilog=EXAMPLES)(with_model_options(infer, "infer", all_models().values()))

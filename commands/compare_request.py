@@ -27,6 +27,7 @@ class CompareRequest:
         blame: also measure each step's share of the error.
         save: capture to write.
         against: capture to replay.
+        compute_units: that the run asked for, on Core ML.
     """
 
     models: list[ModelInfo]
@@ -41,6 +42,7 @@ class CompareRequest:
     blame: bool = False
     save: Path | None = None
     against: Path | None = None
+    compute_units: str | None = None
 
 
 def chosen_models(name: str | None, bundle: Path | None) -> list[ModelInfo]:

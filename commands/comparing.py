@@ -22,7 +22,7 @@ from toolkit.corpora.open import check_corpus, open_corpus
 from toolkit.errors import Interrupted, NoDemo, ToolkitError
 from toolkit.model import ModelInfo
 from toolkit.output.files import write_text
-from toolkit.runtimes.open import check_runtime
+from toolkit.runtimes.open import check_runtime, units_of_option
 
 
 def compare_models(request: CompareRequest) -> None:
@@ -75,6 +75,7 @@ def _checked(request: CompareRequest) -> Capture | None:
         check_report(request.report)
     check_corpus(request.dataset, request.num_files)
     check_runtime(request.runtime)
+    units_of_option(request.compute_units)
     if request.save:
         check_capture_output(request.save)
     if not request.against:
@@ -95,7 +96,15 @@ def _result(request: CompareRequest, model: ModelInfo, capture: Capture | None) 
             examples = open_corpus(request.dataset, request.num_files, model.demo_clips, quiet=quiet)
             return clips_of(examples, model, opened.manifest.host["sample_rate"], request.num_files, bar)
 
-        subject = open_subject(model, opened, request.runtime, clips(quiet=False), options, demo_recogniser)
+        subject = open_subject(
+            model,
+            opened,
+            request.runtime,
+            clips(quiet=False),
+            options,
+            demo_recogniser,
+            units_of_option(request.compute_units),
+        )
         about = {
             "bundle": str(folder),
             "checkpoint": opened.manifest.checkpoint.id,

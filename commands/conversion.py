@@ -173,7 +173,7 @@ def _convert(prepared: Prepared, staging: Staging, on_step: OnStep) -> Converted
     for spec in prepared.plan.components:
         previous = None if prepared.request.force and spec.name in wanted else staging.finished(spec.name)
         if previous is not None and previous.fingerprint == fingerprint(prepared, spec):
-            entries.append(previous)
+            entries.append(previous.model_copy(update={"compute_units": spec.compute_units}))
             done += len(spec.functions) if spec.name in wanted else 0
         elif spec.name in wanted:
             on_step(spec.name, done, steps)
@@ -210,6 +210,7 @@ def _convert_component(prepared: Prepared, spec: ComponentSpec, staging: Staging
         sources=prepared.sources,
         precision=request.precision,
         compression=request.compression,
+        compute_units=spec.compute_units,
         functions=tuple(FunctionEntry.of(f) for f in spec.functions),
     )
     staging.add(entry)

@@ -9,6 +9,7 @@ import typer
 
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.component import Runtime
+from toolkit.compute_units import UnitsChoice
 from toolkit.errors import ToolkitError
 from toolkit.model import ModelInfo
 from toolkit.output.formats import Format
@@ -30,6 +31,7 @@ class InferRequest:
         output: file to write; None is standard output.
         options: the model's own options, resolved.
         given: names of those options that were given on the command line.
+        units: compute units that the run asked for, on Core ML.
     """
 
     audio: list[str]
@@ -40,11 +42,12 @@ class InferRequest:
     output: Path | None
     options: dict[str, Any]
     given: frozenset[str]
+    units: UnitsChoice
 
     def open(self) -> tuple[Bundle, Runtime]:
         """The bundle, and the runtime that executes its components."""
         bundle = open_bundle(self.bundle or _demo_bundle(self.model))
-        return bundle, open_runtime(self.runtime, bundle, self.model)
+        return bundle, open_runtime(self.runtime, bundle, self.model, units=self.units)
 
     def text(self, what: str) -> str:
         """The text of --text or --text-file.

@@ -11,7 +11,7 @@ from commands.speaking import speak
 from models import find_model
 from toolkit.model import ModelInfo, Task
 from toolkit.output.formats import Format
-from toolkit.runtimes.open import RuntimeChoice, check_runtime
+from toolkit.runtimes.open import RuntimeChoice, check_runtime, units_of_option
 
 DEFAULT_MODEL = "parakeet-tdt"
 
@@ -29,13 +29,15 @@ def run_inference(
     runtime: RuntimeChoice,
     form: Format | None,
     output: Path | None,
+    compute_units: str | None,
     given: dict[str, Any],
 ) -> None:
     """Do what `infer` was asked for; `given` are the options of models that were given on the command line."""
     chosen = _model(model, bundle)
     options = resolve_options(chosen, "infer", given)
     check_runtime(runtime)
-    TASKS[chosen.task](InferRequest(audio, chosen, bundle, runtime, form, output, options, frozenset(given)))
+    units = units_of_option(compute_units)
+    TASKS[chosen.task](InferRequest(audio, chosen, bundle, runtime, form, output, options, frozenset(given), units))
 
 
 def _model(name: str | None, bundle: Path | None) -> ModelInfo:

@@ -10,6 +10,7 @@ ToolkitError                    what was given cannot be used                   
 ├── UnsupportedError            a runtime or op that is not available here               exit 3
 ├── RuntimeFault                a component broke its own contract                       exit 4
 │   └── ComponentFault          names the component, and the tensor that is not finite   exit 4
+│       └── LoadRefused         the runtime cannot load the function on this machine     exit 3
 └── Interrupted                 Ctrl-C, with something worth keeping                     exit 130
 
 A failed gate is no error: the commands report it and exit 1. Anything that is not a ToolkitError is an internal fault
@@ -93,6 +94,12 @@ class ComponentFault(RuntimeFault):
     def __init__(self, component: str, function: str, reason: str, next_step: str, tensor: str = "") -> None:
         self.component, self.reason, self.tensor = component, reason, tensor
         super().__init__(f"component {component} ({function}): {reason}", next_step)
+
+
+class LoadRefused(ComponentFault):
+    """The runtime cannot load one function on this machine; the other components are not concerned."""
+
+    exit_code = 3
 
 
 class Interrupted(ToolkitError):

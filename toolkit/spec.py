@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp16", "fp32"]
 Compression = Literal["none", "int8", "palette4"]
+# Where Core ML may run a component, by coremltools' names; NE is the Neural Engine.
+ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class ComponentSpec:
         functions: entry points; several share their weights in one package.
         gates: precision -> gate of packages whose weights are whole; the defaults of DESIGN.md when left out.
         compressed_gates: compression -> gate, whatever the precision.
+        compute_units: where Core ML runs it unless told otherwise, with the reason in the model's export module.
         fp32_ops: op types kept in float32 in an fp16 package, with the reason in the model's export module.
     """
 
@@ -160,6 +163,7 @@ class ComponentSpec:
     gates: Mapping[Precision, Gate] = field(default_factory=lambda: {"fp16": FP16_GATE, "fp32": FP32_GATE})
     fp32_ops: tuple[str, ...] = ()
     compressed_gates: Mapping[Compression, Gate] = field(default_factory=lambda: COMPRESSED_GATES)
+    compute_units: ComputeUnits = "ALL"
 
     def gate(self, precision: Precision, compression: Compression = "none") -> Gate:
         """The limits of a package."""

@@ -15,6 +15,9 @@ from wrappers.conformer import Subsampling
 
 # Encoder frames shared by two windows of a long file: their cut lies in the middle, so each side keeps 2 s of context.
 WINDOW_OVERLAP_S = 4.0
+# Compute units, from what is published for this model on Macs: the encoder runs on the Neural Engine nearly whole, with
+# the GPU not needed; LSTM and joint run on the CPU whatever is asked, so that nothing else is prepared for them.
+# Source: FluidAudio, EncoderComputePlacement.md; mobius, parakeet-tdt-v3 OPTIMIZATION.md.
 
 
 def check(checkpoint: Path) -> None:
@@ -102,6 +105,7 @@ def _encoder(model: Any, windows: list[dict[str, Any]]) -> ComponentSpec:
         name="encoder",
         build=lambda name: wrappers.Encoder(model, frames[name]),
         functions=tuple(function(window) for window in windows),
+        compute_units="CPU_AND_NE",
     )
 
 
@@ -138,7 +142,8 @@ def _decoder_components(model: Any) -> tuple[ComponentSpec, ...]:
 def _single(
     name: str, wrapper: Any, model: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
 ) -> ComponentSpec:
-    return ComponentSpec(name, lambda _: wrapper(model), (FunctionSpec("main", inputs, outputs),))
+    functions = (FunctionSpec("main", inputs, outputs),)
+    return ComponentSpec(name, lambda _: wrapper(model), functions, compute_units="CPU_ONLY")
 
 
 def _host(model: Any, extractor: Any, tokenizer: Any, windows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from models.pocket_tts.checkpoint import (
     translation_notes,
     voice_sizes,
 )
+from toolkit.compute_units import units_of_states
 from toolkit.errors import OptionError
-from toolkit.spec import ComponentSpec, ExportPlan, FunctionSpec, Tensor
+from toolkit.spec import ComponentSpec, ComputeUnits, ExportPlan, FunctionSpec, Tensor
 from wrappers import pocket_tts as wrappers
 from wrappers import pocket_tts_flow
 from wrappers.pocket_tts_codec import CodecDecoder, CodecEncoder
@@ -31,6 +32,12 @@ PREFILL_TOKENS = 64  # positions of one prefill call: a voice of 125 frames and 
 ENCODER_FRAMES = 25  # latents of one call of the codec's encoder: two seconds
 CHUNK_TOKENS = 50  # most tokens of text said at once, `PocketTTSProcessor.split_text`
 MOST_FLOW_STEPS = 64
+# A table is looked up on the CPU, whatever is asked.
+LOOKUP_UNITS: ComputeUnits = "CPU_ONLY"
+# The codec feeds its streaming states back at every call. In float16 on the Neural Engine that gave a constant beep in
+# another port, and none on CPU and GPU. Source: mobius, IOS_COREML_ISSUES.md 7; FluidAudio, PocketTtsModelStore.swift.
+DECODER_UNITS: ComputeUnits = "CPU_ONLY"
+ENCODER_UNITS: ComputeUnits = "CPU_AND_GPU"
 
 
 def check(checkpoint: Path) -> None:
@@ -151,7 +158,9 @@ class _Parts:
         """Ids to vectors."""
         tokens = Tensor("tokens", (1, PREFILL_TOKENS), "int32", "text, and the token in front of a voice")
         functions = (FunctionSpec("main", (tokens,), (self._embeds(PREFILL_TOKENS),)),)
-        return ComponentSpec("text_embedding", lambda _: wrappers.TextEmbedding(self._model), functions)
+        return ComponentSpec(
+            "text_embedding", lambda _: wrappers.TextEmbedding(self._model), functions, compute_units=LOOKUP_UNITS
+        )
 
     def voice_projection(self) -> ComponentSpec:
         """A voice's latents to vectors."""
@@ -169,7 +178,8 @@ class _Parts:
             step = wrappers.StatefulStep if self._stateful else wrappers.ExternalStep
             return step(self._model, self._slots).eval()
 
-        return ComponentSpec("backbone", build, (self._prefill(), self._step()))
+        functions = (self._prefill(), self._step())
+        return ComponentSpec("backbone", build, functions, compute_units=units_of_states(functions[1].states))
 
     def flow(self, steps: list[str]) -> ComponentSpec:
         """Velocity of one step, and whole flows of N steps; the weights are stored once."""
@@ -190,7 +200,9 @@ class _Parts:
         states_in, states_out = self._streamed(decoder)
         positions = self._positions(self._codec.config.latent_stride)
         functions = (FunctionSpec("main", (latents, *positions, *states_in), (audio, *states_out)),)
-        return ComponentSpec("codec_decoder", lambda _: CodecDecoder(self._codec).eval(), functions)
+        return ComponentSpec(
+            "codec_decoder", lambda _: CodecDecoder(self._codec).eval(), functions, compute_units=DECODER_UNITS
+        )
 
     def codec_encoder(self) -> ComponentSpec:
         """Two seconds of a voice to its latents, streamed."""
@@ -201,7 +213,12 @@ class _Parts:
         positions = self._positions(ENCODER_FRAMES * self._codec.config.latent_stride)
         states_in, states_out = self._streamed(encoder)
         functions = (FunctionSpec("main", (audio, *positions, *states_in), (latents, *states_out)),)
-        return ComponentSpec("codec_encoder", lambda _: CodecEncoder(self._codec, ENCODER_FRAMES).eval(), functions)
+        return ComponentSpec(
+            "codec_encoder",
+            lambda _: CodecEncoder(self._codec, ENCODER_FRAMES).eval(),
+            functions,
+            compute_units=ENCODER_UNITS,
+        )
 
     def _embeds(self, length: int) -> Tensor:
         return Tensor("embeds", (1, length, self._width), "float32", "vectors of the backbone's width")

@@ -238,7 +238,12 @@ def _decoder(model: Any, sequences: list[dict[str, Any]]) -> tuple[ComponentSpec
         Tensor("logits", (1, HEAD_POSITIONS, labels), "float32", "raw logits of all classes"),
     )
     return (
-        ComponentSpec("embedding", lambda _: wrappers.TokenEmbedding(model), tuple(embedding(n) for n in lengths)),
+        ComponentSpec(
+            "embedding",
+            lambda _: wrappers.TokenEmbedding(model),
+            tuple(embedding(n) for n in lengths),
+            compute_units="CPU_ONLY",  # a table is looked up there, whatever is asked
+        ),
         ComponentSpec(
             "decoder_prefill",
             lambda name: wrappers.DecoderPrefill(model, lengths[name]),

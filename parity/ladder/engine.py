@@ -14,6 +14,8 @@ from parity.ladder.rungs import LadderPlan, Rung
 from parity.ladder.shared_rungs import DEVICE, PACKAGES, SHARED
 from parity.ladder.subject import Clip, ClipStream, Subject
 from toolkit.bundle.bundle import Bundle
+from toolkit.component import Runtime
+from toolkit.compute_units import UnitsChoice
 from toolkit.contract import Transcriber, export_of
 from toolkit.export.checkpoint import checkpoint_of_bundle
 from toolkit.model import ModelInfo
@@ -31,6 +33,7 @@ def open_subject(
     clips: Iterable[Clip],
     options: Mapping[str, Any],
     recogniser: Callable[[], Transcriber] | None = None,
+    units: UnitsChoice | None = None,
 ) -> Subject:
     """Put a bundle to the test on a runtime.
 
@@ -48,11 +51,12 @@ def open_subject(
         checkpoint=checkpoint,
         plan=plan,
         eager=eager,
-        runtime=eager if name == "eager" else open_runtime(name, bundle, model),
+        runtime=eager if name == "eager" else open_runtime(name, bundle, model, units=units),
         packages=None if name == "eager" else open_runtime("portable", bundle, model),
         clips=ClipStream(clips, CLIPS_EXERCISED),
         options=options,
         recogniser=recogniser,
+        units=units,
     )
 
 
@@ -131,10 +135,17 @@ def _device(subject: Subject, ladder: Ladder, calls: list[Call] | None, parity: 
         raise SkipStage("the eager runtime is under test, it runs no packages")
     if calls is None:
         raise SkipStage(_NOT_RECORDED)
-    portable, device = subject.packages, open_runtime("coreml", subject.bundle, subject.model)
+    portable, device = subject.packages, _device_runtime(subject)
     replayed = [replay(call, portable) for call in calls if call.component in subject.precision]
     hook = parity.decision_logits
     for found in compare_packages(
         subject.plan, replayed, device, portable, subject.precision, hook, compression=subject.compression
     ):
         ladder.add_row("device", found.row(), DEVICE)
+
+
+def _device_runtime(subject: Subject) -> Runtime:
+    """Core ML: the one under test, whose functions are loaded already, if it is that."""
+    if subject.runtime.name == "coreml":
+        return subject.runtime
+    return open_runtime("coreml", subject.bundle, subject.model, units=subject.units)

@@ -8,6 +8,7 @@ import numpy as np
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
+from toolkit.compute_units import UnitsChoice
 from toolkit.contract import Transcriber
 from toolkit.corpora.example import Example, WordTime
 from toolkit.export.checkpoint import Checkpoint
@@ -81,6 +82,7 @@ class Subject:
         clips: real audio.
         options: the model's own options of `compare`, as they were resolved.
         recogniser: opens a recogniser that judges whether speech is understood; None where there is none.
+        units: compute units that the run asked for, on Core ML.
     """
 
     model: ModelInfo
@@ -93,6 +95,7 @@ class Subject:
     clips: ClipStream
     options: Mapping[str, Any] = field(default_factory=dict)
     recogniser: Callable[[], Transcriber] | None = None
+    units: UnitsChoice | None = None
 
     @property
     def decodes_in(self) -> Precision:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.spec import Compression, FunctionSpec, Precision, Tensor, TensorInfo
+from toolkit.spec import Compression, ComputeUnits, FunctionSpec, Precision, Tensor, TensorInfo
 
 
 class _Entry(BaseModel):
@@ -87,6 +87,7 @@ class ComponentEntry(_Entry):
     sources: dict[str, str] = Field(min_length=1)
     precision: Precision
     compression: Compression
+    compute_units: ComputeUnits = "ALL"
     functions: tuple[FunctionEntry, ...]
     parity: tuple[ParityEntry, ...] = ()
 

@@ -13,10 +13,11 @@ from typing import Any
 
 # Where imports are followed, beside the house of the root itself (`models`).
 SHARED_HOUSES = ("wrappers", "toolkit")
-# An export imports these too, and they decide nothing that a package computes: messages, silence, the bundle's own
-# files, a check of names, the host's loops, and the search for a checkpoint. Its weights are in the fingerprint by
-# content, as are the values of the options and the names of the components.
+# An export imports these too, and they decide nothing that a package computes: where it runs, messages, silence, the
+# bundle's own files, a check of names, the host's loops, and the search for a checkpoint. Its weights are in the
+# fingerprint by content, as are the values of the options and the names of the components.
 UNDECIDING = (
+    "toolkit.compute_units",
     "toolkit.errors",
     "toolkit.options",
     "toolkit.quiet",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toolkit.compute_units import units_of_states
 from toolkit.loops.cached_decoder import COMPONENTS, DecoderForm
 from toolkit.spec import ComponentSpec, FunctionSpec, Tensor
 
@@ -121,7 +122,12 @@ class CachedDecoderSpecs:
         return self._spec("stateless", {"main": self._builders.stateless}, main)
 
     def _spec(self, form: DecoderForm, builders: "Mapping[str, Build]", *functions: FunctionSpec) -> ComponentSpec:
-        return ComponentSpec(self._components[form], lambda function: builders[function]().eval(), functions)
+        return ComponentSpec(
+            self._components[form],
+            lambda function: builders[function]().eval(),
+            functions,
+            compute_units=units_of_states(state for function in functions for state in function.states),
+        )
 
     def _prefill(self) -> FunctionSpec:
         tokens = Tensor("tokens", (1, self._prompt), "int32", "the prompt")

@@ -7,7 +7,6 @@ folder in transformers' layout, is kept in a cache, so that conversion, referenc
 import contextlib
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from typing import Any, Protocol, cast
 from toolkit.bundle.checksums import sha256_of_json
 from toolkit.bundle.sources import source_digests
 from toolkit.bundle.writer import writing_to
+from toolkit.caches import cache_folder
 from toolkit.export.source import Source
 from toolkit.model import ModelInfo
 
-CACHE_VARIABLE = "SPEECH_COREML_CACHE"
 _COMPLETE = "translated.json"  # the last file of a folder in the cache
 
 
@@ -86,7 +85,7 @@ def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign, n
         OutputError: the cache cannot be written.
     """
     key = sha256_of_json({"files": dict(digests), "by": source_digests([f"{model.package}.published"])})
-    folder = cache_folder() / model.id / key[:24]
+    folder = cache_folder("checkpoints") / model.id / key[:24]
     if _is_whole(folder):
         return folder
     with writing_to(folder):
@@ -109,14 +108,6 @@ def shown_name(folder: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
         return Path(json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))["of"]).name or folder.name
     return folder.name
-
-
-def cache_folder() -> Path:
-    """`$SPEECH_COREML_CACHE`, or a folder in the user's cache; may be deleted at any time."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser().resolve()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "speech-coreml" / "checkpoints"
 
 
 def _is_whole(folder: Path) -> bool:

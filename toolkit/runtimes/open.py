@@ -6,6 +6,7 @@ from typing import Literal
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.component import Runtime
+from toolkit.compute_units import UnitsChoice, chosen_units
 from toolkit.errors import UnsupportedError
 from toolkit.model import ModelInfo
 
@@ -37,13 +38,35 @@ def check_runtime(name: RuntimeChoice) -> None:
         raise UnsupportedError(f"the runtime {resolved} needs {' and '.join(missing)}", "Install them with `uv sync`.")
 
 
-def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache_weights: bool = True) -> Runtime:
+def units_of_option(option: str | None) -> UnitsChoice:
+    """The compute units that a command asks for, with `--compute-units` or by the environment.
+
+    Raises:
+        UnsupportedError: the option was given where there is no Core ML.
+        OptionError: it names no units.
+    """
+    if option is not None:
+        from toolkit.runtimes.coreml import need_macos
+
+        need_macos()
+    return chosen_units(option)
+
+
+def open_runtime(
+    name: RuntimeChoice,
+    bundle: Bundle,
+    model: ModelInfo,
+    *,
+    cache_weights: bool = True,
+    units: UnitsChoice | None = None,
+) -> Runtime:
     """Open a runtime for a bundle.
 
     Args:
         name: which; `auto` is coreml on macOS, portable elsewhere.
         bundle: opened.
         model: its family.
+        units: coreml only: compute units that the run asked for; those of the environment when left out.
         cache_weights: portable only: keep weights in float32 after their first use; False takes a third of the memory.
 
     Raises:
@@ -54,7 +77,7 @@ def open_runtime(name: RuntimeChoice, bundle: Bundle, model: ModelInfo, *, cache
     if resolved == "coreml":
         from toolkit.runtimes.coreml import CoremlRuntime
 
-        return CoremlRuntime(bundle)
+        return CoremlRuntime(bundle, units or chosen_units(None))
     if resolved == "portable":
         from toolkit.runtimes.portable import PortableRuntime
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from models.parakeet_tdt import MODEL
+from toolkit.caches import CACHE_VARIABLE, cache_folder
 from toolkit.errors import CheckpointError, OutputError
-from toolkit.export.layout import CACHE_VARIABLE, cache_folder, layouts_of, translated
+from toolkit.export.layout import layouts_of, translated
 
 
 @dataclass
@@ -35,7 +36,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def left(cache):
-    return [folder.name for folder in cache.glob("*/*")]
+    return [folder.name for folder in cache.glob("checkpoints/*/*")]
 
 
 def test_it_is_made_once(cache):
@@ -44,7 +45,7 @@ def test_it_is_made_once(cache):
     assert translated(MODEL, {"a": "1"}, letters) == first
     assert letters.written == 1
     assert left(cache) == [first.name]
-    assert first.parent == cache / MODEL.id
+    assert first.parent == cache / "checkpoints" / MODEL.id
 
 
 def test_other_files_are_another_checkpoint():
@@ -92,10 +93,10 @@ def test_another_process_was_faster(cache):
 def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "speech-coreml" / "checkpoints"
+    assert cache_folder("checkpoints") == tmp_path / "speech-coreml" / "checkpoints"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "speech-coreml" / "checkpoints"
+    assert cache_folder("checkpoints") == tmp_path / ".cache" / "speech-coreml" / "checkpoints"
 
 
 def test_a_model_without_further_layouts(monkeypatch):

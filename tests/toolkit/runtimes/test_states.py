@@ -1,11 +1,11 @@
 """States through every runtime: what a call wrote is there in the next, for its own utterance and function alone."""
 
-import coremltools as ct
 import numpy as np
 import pytest
 import torch
 
 from milrun import standin
+from tests.toolkit.runtimes.frameworks import MilrunFramework
 from tests.toolkit.stateful import (
     PREFILL,
     SLOTS,
@@ -32,7 +32,7 @@ def runtimes(tmp_path_factory):
         yield {
             "eager": EagerRuntime(plan()),
             "portable": PortableRuntime(bundle.locate),
-            "coreml": CoremlRuntime(bundle, model_class=ct.models.MLModel),
+            "coreml": CoremlRuntime(bundle, framework=MilrunFramework()),
             "recording": RecordingRuntime(EagerRuntime(plan())),
         }
 
