@@ -13,6 +13,7 @@ from toolkit.compute_units import UnitsChoice
 from toolkit.errors import ToolkitError
 from toolkit.model import ModelInfo
 from toolkit.output.formats import Format
+from toolkit.runtimes.coreml import CoremlRuntime
 from toolkit.runtimes.open import RuntimeChoice, open_runtime
 
 STDIN = "-"
@@ -48,6 +49,11 @@ class InferRequest:
         """The bundle, and the runtime that executes its components."""
         bundle = open_bundle(self.bundle or _demo_bundle(self.model))
         return bundle, open_runtime(self.runtime, bundle, self.model, units=self.units)
+
+    def report_loads(self, runtime: Runtime) -> None:
+        """One line on stderr for what Core ML took to load, which is no part of the speed reported."""
+        if isinstance(runtime, CoremlRuntime) and (line := runtime.load_summary()):
+            typer.echo(line, err=True)
 
     def text(self, what: str) -> str:
         """The text of --text or --text-file.

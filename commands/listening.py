@@ -28,6 +28,7 @@ def transcribe(request: InferRequest) -> None:
     bundle, runtime = request.open()
     pipeline = transcriber(request.model, bundle, runtime, request.options)
     results = [_result(source, request, pipeline, pipeline.transcribe, runtime.name) for source in request.audio]
+    request.report_loads(runtime)
     for result in results:
         _report_cut(result)
     _write(request, render(results, form))
@@ -50,6 +51,7 @@ def align(request: InferRequest) -> None:
         return pipeline.align(samples, text, language or None, on_progress)
 
     result = _result(request.audio[0], request, pipeline, call, runtime.name)
+    request.report_loads(runtime)
     _report_zero_length(result)
     _write(request, render([result], form))
 

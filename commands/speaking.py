@@ -117,6 +117,7 @@ def speak(request: InferRequest) -> None:
         speech = spoken(pipeline, text, to)
     except BrokenPipeError as error:  # the reader of stdout has enough
         raise typer.Exit(BROKEN_PIPE) from error
+    request.report_loads(runtime)
     notes = list(pipeline.notes)
     if speech.clipped:
         notes.append(f"{speech.clipped} samples were too loud and are clipped")

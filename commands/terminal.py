@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.exceptions import Abort, Exit, TyperException
 
+from commands.native_output import divert_native_output
 from toolkit.errors import ToolkitError
 
 GATE_FAILED = 1
@@ -30,6 +31,8 @@ def new_app(help_text: str | None = None) -> typer.Typer:
 def run(app: typer.Typer) -> None:
     """Run a command line and leave with the documented exit code."""
     with _ExitCodes():
+        if sys.platform == "darwin":
+            divert_native_output()
         # Outside standalone mode typer returns the code of an Exit, and 130 for Ctrl-C.
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:

@@ -108,6 +108,16 @@ class CoremlRuntime(Runtime):
         """Let a function go; the memory is Core ML's to free, once nobody holds the component."""
         self._loaded.pop((component, function), None)
 
+    def load_summary(self) -> str:
+        """What loading took, cold and warm apart; empty where nothing was loaded."""
+        said = []
+        for cold, what in ((True, "prepared for this Mac and loaded"), (False, "loaded")):
+            loads = [load for load in self.loads if load.cold is cold]
+            if loads:
+                functions = "1 function" if len(loads) == 1 else f"{len(loads)} functions"
+                said.append(f"{functions} {what} in {sum(load.seconds for load in loads):.1f} s")
+        return f"Core ML: {', '.join(said)}" if said else ""
+
     def _open(self, component: str, function: str) -> Component:
         _, inner = self._bundle.locate(component, function)
         entry = self._bundle.manifest.component(component)

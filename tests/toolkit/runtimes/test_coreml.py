@@ -1,5 +1,6 @@
 """The Core ML runtime on a framework that does as it is told."""
 
+import re
 import sys
 
 import numpy as np
@@ -118,6 +119,7 @@ class TestCompiledOnce:
         later.load("part")
         assert (len(framework.compiled), framework.probes, len(runtime.said)) == (1, ["ALL"], 1)
         assert [load.cold for load in later.loads] == [False]
+        assert re.fullmatch(r"Core ML: 1 function loaded in \d+\.\d s", later.load_summary())
 
     @pytest.mark.parametrize("what", ["package", "system"])
     def test_what_has_changed_is_compiled_anew_and_the_old_one_dropped(self, runtime, framework, tmp_path, what):
