@@ -44,6 +44,24 @@ def inspect(
     inspect_bundle(bundle, as_json=as_json)
 
 
+@app.command(epilog="Example:  convert bench build/parakeet-tdt/demo --runs 20")
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.", metavar="BUNDLE")],
+    compute_units: Annotated[
+        str,
+        typer.Option(
+            help="Core ML only: every, or ALL, CPU_ONLY, CPU_AND_GPU, CPU_AND_NE, comma-separated.", metavar="UNITS"
+        ),
+    ] = "every",
+    runs: Annotated[int, typer.Option(min=1, help="Calls measured of each function.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how long each function takes to prepare, load and run here: on macOS by compute units."""
+    from commands.benching import bench_bundle
+
+    bench_bundle(bundle, compute_units, runs, as_json=as_json)
+
+
 def _model_command(model: ModelInfo) -> Callable[..., None]:
     def command(
         checkpoint: Annotated[
