@@ -44,6 +44,25 @@ def inspect(
     inspect_bundle(bundle, as_json=as_json)
 
 
+@app.command(epilog="Example:  convert plan build/parakeet-tdt/demo")
+def plan(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.", metavar="BUNDLE")],
+    compute_units: Annotated[
+        str,
+        typer.Option(
+            help="auto (each component's own), ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE, or COMPONENT=UNITS, "
+            "comma-separated.",
+            metavar="UNITS",
+        ),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show where Core ML plans to run each op, beside the forecast of `lint` (macOS only)."""
+    from commands.planning import plan_bundle
+
+    plan_bundle(bundle, compute_units, as_json=as_json)
+
+
 @app.command(epilog="Example:  convert bench build/parakeet-tdt/demo --runs 20")
 def bench(
     bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.", metavar="BUNDLE")],
