@@ -155,7 +155,7 @@ def test_states_are_read_and_written():
     np.testing.assert_array_equal(y, [3, 6])
     np.testing.assert_array_equal(one.read_state("total"), [3, 6])
     np.testing.assert_array_equal(two.read_state("total"), [0, 0])
-    two.write_state("total", np.array([10, 10]))
+    two.write_state("total", np.array([10, 10], np.float32))
     np.testing.assert_array_equal(model.predict({"x": np.array([1, 2], np.float32)}, two)["y"], [11, 12])
     with pytest.raises(RuntimeError, match="no state"):
         one.read_state("sum")
