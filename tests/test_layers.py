@@ -50,6 +50,7 @@ TORCH_FREE = (
     "toolkit/*.py",
     "toolkit/runtimes/coreml.py",
     "toolkit/runtimes/recording.py",
+    "toolkit/runtimes/system.py",
     "commands/listening.py",
     "commands/speaking.py",
     "commands/options.py",

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import io
 import logging
+import platform
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,23 @@ def coremltools() -> Any:
     """The coremltools module. Off macOS it complains at import about its missing native module; we know."""
     with quiet():
         return importlib.import_module("coremltools")
+
+
+def native_module_error() -> str | None:
+    """Why coremltools' native module for Core ML does not load on this Mac; None where it does.
+
+    coremltools logs the cause when it is imported, and goes on without the module: `MLModel.__proxy__` is None then.
+    """
+    package = coremltools()
+    running = f"Python {platform.python_version()} on {platform.machine()}"
+    try:
+        importlib.import_module(f"{package.__name__}.libcoremlpython")
+    except ModuleNotFoundError:
+        return f"coremltools {package.__version__} was installed without its module libcoremlpython, for {running}"
+    except ImportError as error:
+        cause = str(error).partition("\n")[0]
+        return f"coremltools' libcoremlpython is damaged or made for another Python than {running} ({cause})"
+    return None
 
 
 def check_package_writer() -> None:

@@ -22,6 +22,7 @@ from toolkit.export.checkpoint import fetch_folder
 from toolkit.export.pretrained import load_config, load_part, load_pretrained, reading
 from toolkit.export.source import open_source, read_json
 from toolkit.export.weights import check_weight_files, weight_files
+from toolkit.mac_files import colliding, is_clutter
 from wrappers.pocket_tts_codec import CodecDecoder
 
 CODEC_FOLDER = "audio_tokenizer"
@@ -151,10 +152,16 @@ def load_voices(checkpoint: Path, sizes: VoiceSizes) -> tuple[dict[str, bytes], 
     Returns:
         Name -> content of a .safetensors file in our own form, the default voice first, the others in alphabetical
         order; and a note on each file that is left out, since it holds no voice of this checkpoint.
+
+    Raises:
+        CheckpointError: two voices differ in case alone, so that a Mac would keep one of them.
     """
     voices, notes = {}, []
     first = _translation(checkpoint).get("voice", "")
-    for file in sorted((checkpoint / "voices").glob("*.safetensors"), key=lambda file: (file.stem != first, file.stem)):
+    files = [file for file in (checkpoint / "voices").glob("*.safetensors") if not is_clutter(Path(file.name))]
+    if pair := colliding(file.stem for file in files):
+        raise CheckpointError(f"the voices {pair[0]} and {pair[1]} differ in case alone", "Rename one of the files.")
+    for file in sorted(files, key=lambda file: (file.stem != first, file.stem)):
         try:
             arrays = read_voice(file, sizes)
         except ToolkitError as error:
@@ -204,4 +211,5 @@ def check_language(checkpoint: Path, language: str) -> None:
 
 def sha256_of_weights(folder: Path) -> str:
     """Of all weight files of a codec."""
-    return sha256_of_json([sha256_of_path(file) for file in sorted(folder.glob("*.safetensors"))])
+    files = (file for file in folder.glob("*.safetensors") if not is_clutter(Path(file.name)))
+    return sha256_of_json([sha256_of_path(file) for file in sorted(files)])

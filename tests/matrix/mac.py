@@ -23,6 +23,7 @@ def pytest_configure():
     _stack.enter_context(milrun.standin.predictions())
     sys.platform = "darwin"
     platform.system = lambda: "Darwin"
+    platform.machine = lambda: "arm64"
 
 
 def pytest_unconfigure():

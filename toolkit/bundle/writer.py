@@ -19,6 +19,7 @@ from toolkit.bundle.bundle import MANIFEST
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.manifest import AssetEntry, ComponentEntry, Manifest
 from toolkit.errors import OutputError
+from toolkit.mac_files import colliding, is_clutter
 
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
@@ -131,7 +132,16 @@ class Staging:
             (self.path / f"{entry.name}.json").write_text(entry.model_dump_json(), encoding="utf-8")
 
     def add_assets(self, assets: Mapping[str, bytes]) -> tuple[AssetEntry, ...]:
-        """Write the host files."""
+        """Write the host files.
+
+        Raises:
+            OutputError: two names are one file on a Mac; or the disk refuses.
+        """
+        if pair := colliding(assets):
+            raise OutputError(
+                f"{pair[0]} and {pair[1]} would be one file on a Mac, whose disks ignore case",
+                "Rename one of them in the checkpoint.",
+            )
         with writing_to(self.path):
             for name, content in assets.items():
                 (self.path / name).write_bytes(content)
@@ -166,7 +176,7 @@ def _undamaged(entry: ComponentEntry, folder: Path) -> bool:
 
 
 def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+    return path.is_dir() and all(is_clutter(Path(item.name)) for item in path.iterdir())
 
 
 def _remove(path: Path) -> None:

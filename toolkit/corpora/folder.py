@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.corpora.example import Example, WordTime
 from toolkit.errors import ToolkitError
+from toolkit.mac_files import is_clutter
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff"})
 _NEXT_STEP = "Give a folder with audio beside .txt files of the same stem, or with a manifest.jsonl."
@@ -30,7 +31,7 @@ def folder_examples(folder: Path) -> Iterator[Example]:
         return _from_manifest(folder)
     if not folder.is_dir():
         raise ToolkitError(f"no folder {folder}", _NEXT_STEP)
-    manifests = sorted(folder.glob("*.jsonl"))
+    manifests = sorted(file for file in folder.glob("*.jsonl") if not is_clutter(Path(file.name)))
     if len(manifests) > 1 and folder / "manifest.jsonl" not in manifests:
         raise ToolkitError(
             f"{folder} contains several .jsonl files", "Name one of them manifest.jsonl, or give the file."
@@ -41,7 +42,8 @@ def folder_examples(folder: Path) -> Iterator[Example]:
 
 
 def _pairs(folder: Path) -> list[Example]:
-    audio = sorted(file for file in folder.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES)
+    files = (file for file in folder.iterdir() if not is_clutter(Path(file.name)))
+    audio = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
     found = [(file, file.with_suffix(".txt")) for file in audio if file.with_suffix(".txt").is_file()]
     if not found:
         raise ToolkitError(f"{folder} contains no audio file with a .txt beside it", _NEXT_STEP)

@@ -17,6 +17,7 @@ from toolkit.errors import CheckpointError, NoDemo
 from toolkit.export.layout import layouts_of, translated
 from toolkit.export.source import Source, open_source, read_json
 from toolkit.export.weights import fetch_weights
+from toolkit.mac_files import is_clutter
 from toolkit.model import ModelInfo
 from toolkit.spec import ExportPlan
 
@@ -53,7 +54,8 @@ class Checkpoint:
 
     def entry(self) -> CheckpointEntry:
         """The manifest's form, with the sha256 over all weight files, those of a codec in a folder of its own too."""
-        digests = [sha256_of_path(file) for file in sorted(self.folder.rglob("*.safetensors"))]
+        files = (f for f in self.folder.rglob("*.safetensors") if not is_clutter(f.relative_to(self.folder)))
+        digests = [sha256_of_path(file) for file in sorted(files)]
         here = self.kind in ("folder", "file")
         return CheckpointEntry(
             id=Path(self.id).resolve().name if here else self.id,

@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.errors import CheckpointError
 from toolkit.export.layout import shown_name
 from toolkit.export.tensors import refuse_not_finite, refuse_tensors
+from toolkit.mac_files import is_clutter
 from toolkit.quiet import quiet
 
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -154,7 +155,7 @@ def _silent() -> Iterator[None]:
 
 def _check_json(folder: Path) -> None:
     """What transformers says of such a file names other reasons first."""
-    for file in sorted(folder.glob("*.json")):
+    for file in sorted(file for file in folder.glob("*.json") if not is_clutter(Path(file.name))):
         try:
             json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from toolkit.errors import CheckpointError
+from toolkit.mac_files import is_clutter
 
 HUB_SCHEME = "hf://"
 # How a file begins that stands for one in Git LFS.
@@ -164,12 +165,12 @@ def read_json(source: Source, name: str) -> dict[str, Any]:
 
 
 def _below(folder: Path, levels: int = _LEVELS) -> Iterator[str]:
-    """Files of a folder, but for what lies in hidden folders such as .git and .cache, or deeper than `levels`.
+    """Files of a folder, but for macOS' clutter and what lies in hidden folders, as .git, or deeper than `levels`.
 
     A folder that may not be read counts as empty: what it should have held is then reported as missing.
     """
     try:
-        items = list(folder.iterdir())
+        items = [item for item in folder.iterdir() if not is_clutter(Path(item.name))]
     except PermissionError:
         return
     for item in items:

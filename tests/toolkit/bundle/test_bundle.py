@@ -11,7 +11,8 @@ from models.parakeet_tdt import MODEL
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.bundle.bundle import MANIFEST, open_bundle
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.errors import BundleError
+from toolkit.bundle.writer import Staging
+from toolkit.errors import BundleError, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,46 @@ def test_folder_checksum_sees_names_and_contents(tmp_path):
     assert sha256_of_path(tmp_path / "a") == sha256_of_path(tmp_path / "b")
     (tmp_path / "b" / "file").rename(tmp_path / "b" / "other")
     assert sha256_of_path(tmp_path / "a") != sha256_of_path(tmp_path / "b")
+
+
+def clutter(folder):
+    """What Finder, an exFAT or SMB disk and Archive Utility leave in a folder."""
+    (folder / ".DS_Store").write_bytes(b"Bud1")
+    (folder / "._Manifest.json").write_bytes(b"AppleDouble")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "file").write_text("x")
+
+
+def test_what_macos_leaves_in_a_bundle_does_not_change_it(bundle):
+    for folder in (bundle, bundle / "encoder.mlpackage", bundle / "encoder.mlpackage" / "Data"):
+        clutter(folder)
+    open_bundle(bundle)
+    (bundle / "encoder.mlpackage" / ".hidden").write_text("not of macOS")
+    refused(bundle, "encoder.mlpackage has changed")
+
+
+def test_a_package_that_had_clutter_when_it_was_made_stays_valid_without_it(bundle):
+    clutter(bundle / "encoder.mlpackage")
+    found = sha256_of_path(bundle / "encoder.mlpackage")
+    edit(bundle, lambda manifest: manifest["components"][0]["packages"][0].update(sha256=found))
+    shutil.rmtree(bundle / "encoder.mlpackage" / "__MACOSX")
+    (bundle / "encoder.mlpackage" / ".DS_Store").unlink()
+    open_bundle(bundle)
+
+
+def test_a_folder_made_in_finder_is_empty(tmp_path):
+    clutter(tmp_path)
+    assert Staging(tmp_path).path.is_dir()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="is not a bundle"):
+        Staging(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("voice-Alba", "voice-alba"), ("caf\u00e9", "cafe\u0301"), ("\u00c9a", "e\u0301A")]
+)
+def test_assets_that_are_one_file_on_a_mac_are_refused(tmp_path, one, other):
+    staging = Staging(tmp_path / "bundle")
+    with pytest.raises(OutputError, match=f"{one} and {other} would be one file on a Mac"):
+        staging.add_assets({one: b"1", "else": b"2", other: b"3"})
+    assert not list(staging.path.iterdir())

@@ -45,6 +45,12 @@ def test_audio_beside_txt_sorted_by_name(folder):
     assert len(examples[0].samples(16000)) == 4000
 
 
+def test_what_macos_leaves_is_no_audio(folder):
+    for name in ("._a.wav", "._a.txt", ".DS_Store", "._manifest.jsonl"):
+        (folder / name).write_bytes(b"AppleDouble")
+    assert [e.id for e in open_corpus(str(folder))] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("keys", [("file", "text"), ("audio", "sentence"), ("audio_filepath", "transcript")])
 def test_manifest_wins_and_may_use_the_usual_keys(folder, keys):
     line = {keys[0]: "c.wav", keys[1]: "see", "words": [["see", 0.1, 0.2]]}
