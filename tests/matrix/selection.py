@@ -19,17 +19,5 @@ COMPUTING = (
 # Pipelines and ladders: the same kernels a second time, for minutes. The rows that change the most run them too.
 PIPELINES = ("tests/models",)
 
-# What asks which system it runs on, or opens a runtime by its name.
-ASKING_THE_SYSTEM = (
-    "tests/milrun/test_fuzz.py",
-    "tests/milrun/test_standin.py",
-    "tests/models",
-    "tests/planted",
-    "tests/test_compare.py",
-    "tests/test_compare_modes.py",
-    "tests/test_infer.py",
-    "tests/test_infer_alignment.py",
-    "tests/test_infer_synthesis.py",
-    "tests/parity",
-    "tests/toolkit/runtimes",
-)
+# Any test may ask which system it runs on, open a runtime by its name or write to the disk.
+WHOLE_SUITE = ("tests",)

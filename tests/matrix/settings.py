@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
-from tests.matrix.selection import ASKING_THE_SYSTEM, COMPUTING, PIPELINES
+from tests.matrix.selection import COMPUTING, PIPELINES, WHOLE_SUITE
 
 # torch, oneDNN, MKL and OpenBLAS (NumPy's) choose their kernels by these; each ignores what its processor lacks.
 OLD_TORCH = {
@@ -67,6 +67,6 @@ SETTINGS = (
     Setting("coarse-float16", "NumPy's float16 functions are inexact", plugin="tests.matrix.coarse_float16"),
     Setting("2-threads", "2 threads", threads(2)),
     Setting("4-threads", "4 threads", threads(4)),
-    Setting("mac", "the suite believes it is on a Mac", plugin="tests.matrix.mac", tests=ASKING_THE_SYSTEM),
+    Setting("mac", "the suite believes it is on a Mac", plugin="tests.matrix.mac", tests=WHOLE_SUITE),
     Setting("python-3.12", "the newest Python that the project takes", python="3.12", tests=EVERYTHING),
 )

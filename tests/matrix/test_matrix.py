@@ -14,7 +14,7 @@ from tests.matrix.__main__ import command
 from tests.matrix.settings import SETTINGS, numpy_without
 
 ROOT = Path(__file__).resolve().parents[2]
-SELECTIONS = (selection.COMPUTING, selection.PIPELINES, selection.ASKING_THE_SYSTEM)
+SELECTIONS = (selection.COMPUTING, selection.PIPELINES, selection.WHOLE_SUITE)
 
 
 def test_every_selected_path_exists():

@@ -1,6 +1,7 @@
 """Voice files in Kyutai's three formats and in ours, and those that are none."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.gates import float32_sums
 from tests.models.pocket_tts.host import opened, planned, referred, say
 from tests.models.pocket_tts.tiny import save_tiny_checkpoint, tiny_voice
 from tests.published_layouts.kyutai import VOICE_FORMATS, kyutai_voice
-from toolkit.errors import ToolkitError
+from toolkit.errors import CheckpointError, ToolkitError
 
 TEXT = "Go on."
 CLOSE = float32_sums(5)
@@ -139,3 +140,22 @@ def test_a_bad_voice_does_not_fail_the_others(folder, model, sizes, latents, tmp
     code, out, err = run("pocket-tts", "--checkpoint", folder, "--output", tmp_path / "b", "--dry-run", "--json")
     assert (code, err) == (0, f"note: {notes[0]}\n")
     assert "voice-theirs.safetensors" in json.loads(out)["assets"]
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    """A checkpoint's voices that a test may add to."""
+    shutil.copytree(folder / "voices", tmp_path / "voices", ignore=shutil.ignore_patterns("theirs*", "broken*"))
+    return tmp_path
+
+
+def test_voices_that_differ_in_case_are_refused(copied, sizes):
+    """A Mac would keep one of the two files in the bundle."""
+    shutil.copy(copied / "voices" / "anna.safetensors", copied / "voices" / "Anna.safetensors")
+    with pytest.raises(CheckpointError, match=r"the voices (anna and Anna|Anna and anna) differ in case"):
+        load_voices(copied, sizes)
+
+
+def test_a_file_of_finder_is_no_voice(copied, sizes):
+    (copied / "voices" / "._anna.safetensors").write_bytes(b"AppleDouble")
+    assert [list(found) for found in load_voices(copied, sizes)] == [["anna", "bert"], []]

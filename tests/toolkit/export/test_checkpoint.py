@@ -11,6 +11,7 @@ from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
 from toolkit.errors import CheckpointError, NoDemo
 from toolkit.export import checkpoint as module
 from toolkit.export.checkpoint import resolve_checkpoint
+from toolkit.export.pretrained import _check_json
 
 
 def refused(name, *words, revision=None, model=MODEL):
@@ -26,6 +27,15 @@ def test_folder_is_identified_by_its_weights(tmp_path):
     one, two = (resolve_checkpoint(MODEL, str(tmp_path / n)).entry() for n in ("one", "two"))
     assert (one.kind, one.id, one.revision) == ("folder", "one", None)
     assert one.sha256 != two.sha256
+
+
+def test_what_macos_leaves_in_a_checkpoint_is_not_read(tmp_path):
+    save_tiny_checkpoint(tmp_path, seed=1)
+    clean = resolve_checkpoint(MODEL, str(tmp_path)).entry()
+    for name in ("._model.safetensors", "._config.json", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"AppleDouble")
+    assert resolve_checkpoint(MODEL, str(tmp_path)).entry() == clean
+    _check_json(tmp_path)
 
 
 def test_missing_folder(tmp_path):
