@@ -33,7 +33,10 @@ def compare(
         int | None, typer.Option(min=1, help="Number of clips, from the start of the data set (default: all).")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Folder written by `convert` (default: the model's demo bundle).")
+        Path | None,
+        typer.Option(
+            help="Folder written by `convert`, or hub:OWNER/NAME[@REVISION] (default: the model's demo bundle)."
+        ),
     ] = None,
     dataset: Annotated[
         str,

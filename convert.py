@@ -35,7 +35,9 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
 
 @app.command(epilog="Example:  convert inspect build/parakeet-tdt/demo")
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.", metavar="BUNDLE")],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder written by `convert`, or hub:OWNER/NAME[@REVISION].", metavar="BUNDLE")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity."""
@@ -79,6 +81,35 @@ def bench(
     from commands.benching import bench_bundle
 
     bench_bundle(bundle, compute_units, runs, as_json=as_json)
+
+
+@app.command(epilog="Example:  convert publish build/parakeet-tdt/demo --repo OWNER/NAME --dry-run")
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `convert`.", metavar="BUNDLE")],
+    repo: Annotated[
+        str, typer.Option(help="Repository on the hub; created if it does not exist.", metavar="OWNER/NAME")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the model card, list the files, send nothing.")
+    ] = False,
+    card: Annotated[Path | None, typer.Option(help="Also write the model card to this file.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Add the accuracy of the whole model from this file of `compare --json`.")
+    ] = None,
+    allow_failed: Annotated[
+        bool, typer.Option("--allow-failed", help="Publish even if an output fails its gate; the card names it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Publish a bundle on the Hugging Face hub, with a model card made from its manifest.
+
+    `infer --bundle hub:OWNER/NAME` then uses it on any machine. Needs a token that may write (`hf auth login`, or
+    HF_TOKEN).
+    """
+    from commands.publishing import PublishRequest, publish_bundle
+
+    publish_bundle(PublishRequest(bundle, repo, private, dry_run, card, results, allow_failed, as_json))
 
 
 def _model_command(model: ModelInfo) -> Callable[..., None]:

@@ -42,7 +42,10 @@ def infer(
         str | None, typer.Option(help="Model (default: the bundle's, or parakeet-tdt).", metavar="MODEL")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Folder written by `convert` (default: the model's demo bundle).")
+        Path | None,
+        typer.Option(
+            help="Folder written by `convert`, or hub:OWNER/NAME[@REVISION] (default: the model's demo bundle)."
+        ),
     ] = None,
     runtime: Annotated[
         Literal["auto", "coreml", "portable", "eager"],

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from parity.ladder.packages import measure_bundle
-from toolkit.bundle.bundle import MANIFEST, Bundle, read_manifest
+from toolkit.bundle.bundle import Bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
 from toolkit.bundle.inspect import found_precision
-from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
+from toolkit.bundle.manifest import MANIFEST, CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
 from toolkit.bundle.sources import source_digests
 from toolkit.bundle.versions import tool_versions
 from toolkit.bundle.writer import Staging

@@ -21,9 +21,9 @@ def describe_bundle(path: Path) -> dict[str, Any]:
     """
     bundle = open_bundle(path)
     try:
-        components = [_component(path, entry) for entry in bundle.manifest.components]
+        components = [_component(bundle.path, entry) for entry in bundle.manifest.components]
     except PackageError as error:
-        raise BundleError(str(error), rebuild_step(bundle.manifest, path)) from error
+        raise BundleError(str(error), rebuild_step(bundle.manifest, bundle.path)) from error
     manifest = bundle.manifest
     return {
         "bundle": str(path),

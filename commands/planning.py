@@ -84,7 +84,9 @@ def text_of(compared: Iterable[Compared]) -> str:
     judged = [one for one in compared if _allows_ne(one.plan)]
     ops, agreeing_all = sum(len(one.plan.ops) for one in judged), sum(one.agreeing for one in judged)
     if ops:
-        lines.append(f"the forecast of `convert lint` agrees for {agreeing_all} of {ops} ops ({agreeing_all / ops:.0%})")
+        lines.append(
+            f"the forecast of `convert lint` agrees for {agreeing_all} of {ops} ops ({agreeing_all / ops:.0%})"
+        )
     return "\n".join(lines)
 
 

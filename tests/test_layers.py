@@ -16,7 +16,7 @@ ROOMS = (
     ("wrappers",),
     ("toolkit",),  # errors, spec, component, model, transcript, quiet: the ground
     ("toolkit.text", "toolkit.audio", "toolkit.output", "toolkit.bundle", "parity", "parity.measures"),
-    ("toolkit.loops", "toolkit.corpora", "toolkit.contract"),
+    ("toolkit.loops", "toolkit.corpora", "toolkit.contract", "toolkit.publish"),
     ("toolkit.export",),
     ("toolkit.runtimes",),
     ("parity.ladder",),
@@ -46,6 +46,7 @@ TORCH_FREE = (
     "toolkit/corpora",
     "toolkit/loops",
     "toolkit/output",
+    "toolkit/publish",
     "toolkit/text",
     "toolkit/*.py",
     "toolkit/runtimes/coreml.py",

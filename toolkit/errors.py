@@ -6,6 +6,7 @@ ToolkitError                    what was given cannot be used                   
 │   └── NoDemo                  the model has no demo checkpoint                         exit 2
 ├── OptionError                 an option's value cannot be used                         exit 2
 ├── BundleError                 missing, damaged, stale or foreign bundle                exit 2
+├── PublishError                 the hub refuses a bundle, or holds something else there   exit 2
 ├── OutputError                 cannot write: disk full, read-only, exists               exit 2
 ├── UnsupportedError            a runtime or op that is not available here               exit 3
 ├── RuntimeFault                a component broke its own contract                       exit 4
@@ -62,6 +63,10 @@ class OptionError(ToolkitError):
 
 class BundleError(ToolkitError):
     """The bundle cannot be used."""
+
+
+class PublishError(ToolkitError):
+    """The bundle cannot be published."""
 
 
 class OutputError(ToolkitError):

@@ -25,9 +25,9 @@ from parity.ladder.contract import DecisionLogits
 from parity.ladder.ladder import Row, SkipStage, Status
 from parity.ladder.packages import compare_packages
 from parity.ladder.subject import Subject
-from toolkit.bundle.bundle import MANIFEST, Bundle
+from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.bundle.manifest import Manifest, TensorEntry
+from toolkit.bundle.manifest import MANIFEST, Manifest, TensorEntry
 from toolkit.bundle.versions import tool_versions
 from toolkit.component import Runtime
 from toolkit.errors import OutputError, RuntimeFault, ToolkitError

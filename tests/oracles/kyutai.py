@@ -29,7 +29,7 @@ from tests.oracles.kyutai_tensors import fitting, write_tokenizer
 from tests.oracles.kyutai_texts import OURS, TEXTS, difference_cells, named, ours_or_none
 from tests.published_layouts.kyutai import write_language
 from toolkit.audio.read import read_audio
-from toolkit.caches import CACHE_VARIABLE
+from toolkit.cache import CACHE_VARIABLE
 from toolkit.export.checkpoint import DEMO_FOLDER, resolve_checkpoint
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.portable import PortableRuntime

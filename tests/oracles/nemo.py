@@ -22,7 +22,7 @@ from tests.models.bundles import host_bundle
 from tests.oracles.environment import environment
 from tests.oracles.nemo_cases import Case, write_cases, write_clips
 from toolkit.bundle.bundle import open_bundle
-from toolkit.caches import CACHE_VARIABLE
+from toolkit.cache import CACHE_VARIABLE
 from toolkit.contract import export_of
 from toolkit.export.checkpoint import resolve_checkpoint
 from toolkit.runtimes.eager import EagerRuntime

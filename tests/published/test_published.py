@@ -13,7 +13,7 @@ from tests.published.expected import EXPECTED, token_differences, word_differenc
 from toolkit.audio.read import read_audio
 from toolkit.contract import aligner, transcriber
 from toolkit.errors import ToolkitError
-from toolkit.export.source import HubRefused
+from toolkit.hub import HubRefused
 from toolkit.runtimes.open import open_runtime
 from toolkit.transcript import Token, Transcript, Word
 

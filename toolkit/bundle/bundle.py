@@ -1,20 +1,16 @@
 """Opening a bundle: find it, check it, refuse it when it is damaged or stale."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pydantic import ValidationError
-
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.bundle.manifest import ComponentEntry, Manifest
+from toolkit.bundle.fetched import FETCHED_STEP, fetched_bundle, fetched_manifest, is_fetched, is_on_hub
+from toolkit.bundle.manifest import MANIFEST, ComponentEntry, Manifest, manifest_in
 from toolkit.bundle.sources import changed_sources
 from toolkit.errors import BundleError
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -56,12 +52,13 @@ def open_bundle(path: Path, *, check: bool = True) -> Bundle:
     """Open a bundle.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle's folder, or `hub:OWNER/NAME[@REVISION]`, which is fetched.
         check: compare checksums of every package and asset, and of the code that they were made by.
 
     Raises:
         BundleError: missing, damaged, stale, or written by another schema.
     """
+    path = fetched_bundle(path) if is_on_hub(path) else path
     manifest = read_manifest(path)
     bundle = Bundle(path, manifest)
     if check:
@@ -73,30 +70,23 @@ def open_bundle(path: Path, *, check: bool = True) -> Bundle:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and check `manifest.json` alone.
+    """Read and check `manifest.json` alone; of a bundle on the hub, nothing else is fetched.
 
     Raises:
         BundleError: it is missing, or not what the schema says.
     """
+    if is_on_hub(path):
+        return fetched_manifest(path)
     file = path / MANIFEST
     if not path.exists():
         raise BundleError(f"no bundle at {path}", f"Make one with `convert MODEL --output {path}`.")
     if not file.is_file():
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}", "Give the folder that `convert` wrote.")
-    try:
-        return Manifest.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(
-            f"{file}: {where}: {first['msg']}", f"Convert the model again: `convert MODEL --output {path} --force`."
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{file} cannot be read: {error}", "Convert the model again.") from error
+    return manifest_in(file, f"Convert the model again: `convert MODEL --output {path} --force`.")
 
 
 def rebuild_step(manifest: Manifest, path: Path) -> str:
-    """The command that makes this bundle anew."""
+    """The command that makes this bundle anew; for one from the hub, a command that makes one like it."""
     source = manifest.checkpoint.location
     revision = f" --revision {manifest.checkpoint.revision}" if manifest.checkpoint.revision else ""
     precisions = {component.precision for component in manifest.components}
@@ -105,6 +95,8 @@ def rebuild_step(manifest: Manifest, path: Path) -> str:
     precision += f" --compress {compressions.pop()}" if len(compressions) == 1 else ""
     options = "".join(_flag(name, value) for name, value in manifest.options.items())
     settings = f"{revision}{precision} --target {manifest.target}{options}"
+    if is_fetched(path):
+        return f"{FETCHED_STEP} `convert {manifest.model} --checkpoint {quote(source)}{settings}`."
     where = f"--checkpoint {quote(source)}{settings} --output {quote(str(path))}"
     return f"Rebuild it: `convert {manifest.model} {where} --force`."
 

@@ -1,10 +1,15 @@
 """The manifest: the one schema between `convert`, which writes it, and everything that reads a bundle."""
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from toolkit.errors import BundleError
 from toolkit.spec import Compression, ComputeUnits, FunctionSpec, Precision, Tensor, TensorInfo
+
+MANIFEST = "manifest.json"
 
 
 class _Entry(BaseModel):
@@ -138,6 +143,36 @@ class Manifest(_Entry):
     host: dict[str, Any]
     versions: dict[str, str]
 
+    @property
+    def text(self) -> str:
+        """The content of `manifest.json`."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The packages and assets that it names."""
+        return (*(p.file for c in self.components for p in c.packages), *(a.file for a in self.assets))
+
     def component(self, name: str) -> ComponentEntry | None:
         """The component of this name, or None."""
         return next((c for c in self.components if c.name == name), None)
+
+
+def manifest_in(file: Path, step: str) -> Manifest:
+    """Read and check a `manifest.json`.
+
+    Args:
+        file: its path.
+        step: what to do where it cannot be used.
+
+    Raises:
+        BundleError: it cannot be read, or is not what the schema says.
+    """
+    try:
+        return Manifest.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{file}: {where}: {first['msg']}", step) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"{file} cannot be read: {error}", step) from error

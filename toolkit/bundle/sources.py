@@ -17,8 +17,11 @@ SHARED_HOUSES = ("wrappers", "toolkit")
 # bundle's own files, a check of names, the host's loops, and the search for a checkpoint. Its weights are in the
 # fingerprint by content, as are the values of the options and the names of the components.
 UNDECIDING = (
+    "toolkit.cache",
     "toolkit.compute_units",
     "toolkit.errors",
+    "toolkit.hub",
+    "toolkit.listing",
     "toolkit.options",
     "toolkit.quiet",
     "toolkit.bundle",

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from toolkit.bundle.bundle import MANIFEST
 from toolkit.bundle.checksums import sha256_of_path
-from toolkit.bundle.manifest import AssetEntry, ComponentEntry, Manifest
+from toolkit.bundle.manifest import MANIFEST, AssetEntry, ComponentEntry, Manifest
 from toolkit.errors import OutputError
 from toolkit.mac_files import colliding, is_clutter
 
@@ -106,7 +105,7 @@ class Staging:
             for package in entry.packages:
                 target = self.path / package.file
                 shutil.rmtree(target, ignore_errors=True)
-                shutil.copytree(self.output / package.file, target, copy_function=_link_or_copy)
+                shutil.copytree(self.output / package.file, target, copy_function=link_or_copy)
         self.add(entry)
         return entry
 
@@ -149,14 +148,13 @@ class Staging:
 
     def publish(self, manifest: Manifest) -> None:
         """Write the manifest, drop what it does not name and put the bundle in its place with one rename."""
-        wanted = {p.file for c in manifest.components for p in c.packages} | {a.file for a in manifest.assets}
+        wanted = set(manifest.files)
         old = self.output.with_name(self.output.name + ".old")
         with writing_to(self.output):
             for item in self.path.iterdir():
                 if item.name not in wanted:
                     _remove(item)
-            text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-            (self.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            (self.path / MANIFEST).write_text(manifest.text, encoding="utf-8")
             shutil.rmtree(old, ignore_errors=True)
             if self.output.exists():
                 self.output.rename(old)
@@ -183,7 +181,8 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name of a file, or a copy where the disk has no such names."""
     try:
         os.link(source, target)
     except OSError:

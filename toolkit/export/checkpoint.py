@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.bundle.bundle import MANIFEST, Bundle
+from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
-from toolkit.bundle.manifest import CheckpointEntry
+from toolkit.bundle.manifest import MANIFEST, CheckpointEntry
 from toolkit.contract import export_of
 from toolkit.errors import CheckpointError, NoDemo
 from toolkit.export.layout import layouts_of, translated

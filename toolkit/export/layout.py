@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from toolkit.bundle.checksums import sha256_of_json
 from toolkit.bundle.sources import source_digests
 from toolkit.bundle.writer import writing_to
-from toolkit.caches import cache_folder
+from toolkit.cache import cache_folder
 from toolkit.export.source import Source
 from toolkit.model import ModelInfo
 

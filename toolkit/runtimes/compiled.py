@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import PackageEntry
-from toolkit.caches import cache_folder
+from toolkit.cache import cache_folder
 from toolkit.spec import ComputeUnits
 
 FOLDER = ".compiled"

@@ -22,8 +22,9 @@ from models.pocket_tts.kyutai.languages import (
 )
 from models.pocket_tts.kyutai.tokenizer import read_tokenizer
 from toolkit.errors import CheckpointError, OptionError
-from toolkit.export.source import HUB_SCHEME, Source, is_in, open_source
+from toolkit.export.source import Source, is_in, open_source
 from toolkit.export.weights import check_weight_files
+from toolkit.hub import HUB_SCHEME
 
 # Open to all; holds the tokenizers and voices of its gated twin too, where pocket-tts itself takes them from.
 UNGATED = "kyutai/pocket-tts-without-voice-cloning"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.models.parakeet_tdt.tiny import save_tiny_checkpoint
-from toolkit.caches import CACHE_VARIABLE
+from toolkit.cache import CACHE_VARIABLE
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.models.ladder import ladder_over, rows
 from tests.models.pocket_tts.test_compare import ENDS_SOON, ONE, OPTIONS, SLOTS
 from tests.models.pocket_tts.tiny import save_tiny_checkpoint
 from tests.published_layouts.kyutai import write_repository
-from toolkit.caches import CACHE_VARIABLE
+from toolkit.cache import CACHE_VARIABLE
 from toolkit.export.checkpoint import resolve_checkpoint
 
 pytestmark = pytest.mark.usefixtures("first_frames_only")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.parakeet_tdt import MODEL
-from toolkit.caches import CACHE_VARIABLE, cache_folder
+from toolkit.cache import CACHE_VARIABLE, cache_folder
 from toolkit.errors import CheckpointError, OutputError
 from toolkit.export.layout import layouts_of, translated
 
@@ -32,7 +32,7 @@ class Letters:
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "checkpoints"
 
 
 def left(cache):

@@ -9,7 +9,7 @@ import pytest
 from tests.toolkit.runtimes.frameworks import FakeFramework
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry, TensorEntry
-from toolkit.caches import CACHE_VARIABLE
+from toolkit.cache import CACHE_VARIABLE
 from toolkit.compute_units import UnitsChoice
 from toolkit.errors import BundleError, LoadRefused, OptionError, RuntimeFault, UnsupportedError
 from toolkit.runtimes.compiled import FOLDER

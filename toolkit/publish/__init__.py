@@ -1,0 +1,1 @@
+"""Publishing a bundle: its model card, and its files on the hub in one commit."""
