@@ -25,7 +25,7 @@ def hub(monkeypatch, tmp_path):
 
     from tests.hub import running
 
-    with running() as found:
+    with running(tmp_path / "hub") as found:
         files = found.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "ENDPOINT", found.url)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)

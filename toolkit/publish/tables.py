@@ -91,7 +91,7 @@ def _component_row(component: ComponentEntry) -> tuple[str, ...]:
 
 
 def _tensor_row(side: str, tensor: TensorEntry) -> tuple[str, ...]:
-    shape = " × ".join(map(str, tensor.shape)) or "scalar"
+    shape = " x ".join(map(str, tensor.shape)) or "scalar"
     return side, f"`{tensor.name}`", tensor.dtype, shape, tensor.meaning
 
 

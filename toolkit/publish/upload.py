@@ -133,11 +133,15 @@ def _write_errors(repository: str) -> Iterator[None]:
             except HfHubHTTPError as error:
                 raise _refusal(repository, error) from error
             except (ValueError, RuntimeError) as error:  # a card or file that the hub refuses; an upload that broke
-                raise PublishError(
-                    f"the upload to {repository} failed: {error}", "Run the same command again."
-                ) from error
+                raise _broken(repository, error) from error
     except CheckpointError as error:
         raise PublishError(error.message, error.next_step) from error
+
+
+def _broken(repository: str, error: Exception) -> PublishError:
+    """An upload that did not reach its commit; the client hides the reason behind the name of the file."""
+    reasons = [str(each).rstrip(".") for each in (error, error.__cause__) if each]
+    return PublishError(f"the upload to {repository} failed: {': '.join(reasons)}", "Run the same command again.")
 
 
 def _refusal(repository: str, error: "HfHubHTTPError") -> PublishError:
