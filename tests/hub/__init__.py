@@ -65,14 +65,22 @@ class Hub(Writing):
             return 404, {"X-Error-Code": "EntryNotFound"}, None
         content = file.read_bytes()
         tag = hashlib.sha256(content).hexdigest()
-        return 200, {"X-Repo-Commit": self.commits.get(repository, COMMIT), "ETag": f'"{tag}"', "Accept-Ranges": "bytes"}, content
+        return (
+            200,
+            {"X-Repo-Commit": self.commits.get(repository, COMMIT), "ETag": f'"{tag}"', "Accept-Ranges": "bytes"},
+            content,
+        )
 
     def _refusal(self, repository, revision):
         if repository not in self.folders:
             return 404, {"X-Error-Code": "RepoNotFound"}, None
         if repository in self.gated:
             return 403, {"X-Error-Code": "GatedRepo"}, None
-        return None if revision in ("main", self.commits.get(repository, COMMIT)) else (404, {"X-Error-Code": "RevisionNotFound"}, None)
+        return (
+            None
+            if revision in ("main", self.commits.get(repository, COMMIT))
+            else (404, {"X-Error-Code": "RevisionNotFound"}, None)
+        )
 
 
 @contextmanager

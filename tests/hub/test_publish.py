@@ -9,7 +9,10 @@ import compare
 import convert
 import infer
 from tests.command_runner import command_runner
-from tests.hub.writing import TOKEN
+from tests.hub.writing import LARGE_BYTES, TOKEN
+
+# huggingface_hub hands its HTTP client the content of an upload in a way that the client calls outdated.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 REPOSITORY = "acme/parakeet-coreml"
 NAME = f"hub:{REPOSITORY}"
@@ -55,6 +58,11 @@ def files_of(folder):
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
 
 
+def distinct_sizes(folder):
+    """Bytes of each content: files with the same one (the weights of the two joints) travel once."""
+    return [len(content) for content in {(folder / name).read_bytes() for name in files_of(folder)}]
+
+
 def error_of(outcome):
     code, out, err = outcome
     errors = [line for line in err.splitlines() if line.startswith("error:")]
@@ -78,15 +86,16 @@ def test_infer_says_the_same_from_the_hub(published, run, parakeet_bundle):
     here = run(infer, CLIP, "--bundle", parakeet_bundle, "--format", "json")
     code, out, err = run(infer, CLIP, "--bundle", NAME, "--format", "json")
     assert code == 0, err
-    assert json.loads(out)["text"]
-    assert out == here[1]
+    there, here = json.loads(out), json.loads(here[1])
+    assert there["text"]
+    assert {**there, "rtfx": 0} == {**here, "rtfx": 0}
 
 
 def test_only_what_the_manifest_names_is_fetched_and_once(published, run, parakeet_bundle):
     for _ in range(2):
         assert run(infer, CLIP, "--bundle", f"{NAME}@main")[0] == 0
-    sizes = {f"{REPOSITORY}/{n}": (parakeet_bundle / n).stat().st_size for n in files_of(parakeet_bundle)}
-    assert published.fetched == sizes
+    assert published.fetched.keys() <= {f"{REPOSITORY}/{name}" for name in files_of(parakeet_bundle)}
+    assert sum(published.fetched.values()) == sum(distinct_sizes(parakeet_bundle))
 
 
 def test_a_bundle_is_found_again_without_the_hub(published, run, monkeypatch):
@@ -122,7 +131,7 @@ def test_a_dry_run_counts_the_bytes_that_are_sent(hub, token, run, parakeet_bund
     assert run(convert, *publish)[0] == 0
     folder = hub.folders[REPOSITORY]
     assert planned == {name: (folder / name).stat().st_size for name in files_of(folder) - {".gitattributes"}}
-    assert hub.bytes_uploaded == sum(size for size in planned.values() if size >= 10_000)
+    assert hub.bytes_uploaded == sum(size for size in distinct_sizes(folder) if size >= LARGE_BYTES)
 
 
 def test_hidden_and_compiled_files_stay_here(hub, token, run, parakeet_bundle, tmp_path):

@@ -106,18 +106,17 @@ def _languages(manifest: Manifest, licence: Licence) -> tuple[str, ...]:
 
 def _summary(manifest: Manifest) -> str:
     count, size = len(manifest.components), sum(p.size_bytes for c in manifest.components for p in c.packages)
-    packages = "one Core ML package" if count == 1 else f"{count} Core ML components"
+    packages = "one Core ML component" if count == 1 else f"{count} Core ML components"
     return (
-        f"This model {_TASKS[manifest.task]}. It is a conversion of the {_checkpoint_phrase(manifest)} "
-        f"to {packages} ({megabytes(size)} in total) for {_systems(manifest.target)}, "
-        "made with speech-coreml."
+        f"This model {_TASKS[manifest.task]}. It has {packages} ({megabytes(size)} in total), which speech-coreml "
+        f"made from {_checkpoint_phrase(manifest)}. It needs {_systems(manifest.target)}."
     )
 
 
 def _checkpoint_phrase(manifest: Manifest) -> str:
     if manifest.checkpoint.kind == "demo":
-        return f"small `{manifest.model}` checkpoint that ships with speech-coreml as a demo"
-    return f"`{manifest.model}` checkpoint {_checkpoint_name(manifest)}"
+        return f"its own demo checkpoint of `{manifest.model}`: a small one for tests, not for use"
+    return f"the `{manifest.model}` checkpoint {_checkpoint_name(manifest)}"
 
 
 def _checkpoint_name(manifest: Manifest) -> str:
@@ -130,7 +129,7 @@ def _systems(target: str) -> str:
     pairs = {"17": "14", "18": "15"}
     number = target.removeprefix("iOS").removeprefix("macOS")
     ios = number if target.startswith("iOS") else next(i for i, m in pairs.items() if m == number)
-    return f"iOS {ios} and macOS {pairs[ios]}, or later"
+    return f"iOS {ios} or macOS {pairs[ios]}, or later"
 
 
 def _warning(manifest: Manifest) -> list[str]:

@@ -14,12 +14,11 @@ _SWIFT_UNITS = {
 def python_example(manifest: Manifest, repository: str) -> str:
     """Loading one package with coremltools, on a Mac: its function, and its state where it has one."""
     component = _example(manifest)
-    package = component.packages[0]
-    function = next(iter(package.functions))
+    function = _example_function(component)
+    package = component.package(function)
     named = f', function_name="{package.functions[function]}"' if len(package.functions) > 1 else ""
     state = "\nstate = model.make_state()  # one per utterance" if component.function(function).states else ""
     handed = ", state=state" if state else ""
-    inputs = ", ".join(f'"{tensor.name}": ...' for tensor in component.function(function).inputs)
     return f"""A single package in Python, on a Mac:
 
 ```python
@@ -29,15 +28,15 @@ from huggingface_hub import snapshot_download
 folder = snapshot_download("{repository}", local_dir="{repository.rpartition("/")[2]}")
 units = ct.ComputeUnit.{compute_units(component)}
 model = ct.models.MLModel(f"{{folder}}/{package.file}", compute_units=units{named}){state}
-outputs = model.predict({{{inputs}}}{handed})
+outputs = model.predict(inputs{handed})  # inputs: name -> NumPy array
 ```"""
 
 
 def swift_example(manifest: Manifest) -> str:
     """Loading one package with Core ML's own classes: its function, and its state where it has one."""
     component = _example(manifest)
-    package = component.packages[0]
-    function = next(iter(package.functions))
+    function = _example_function(component)
+    package = component.package(function)
     several = len(package.functions) > 1
     named = f'\nconfiguration.functionName = "{package.functions[function]}"' if several else ""
     stateful = bool(component.function(function).states)
@@ -65,3 +64,8 @@ def _example(manifest: Manifest) -> ComponentEntry:
         manifest.components,
         key=lambda c: (any(f.states for f in c.functions), max(len(p.functions) for p in c.packages) > 1),
     )
+
+
+def _example_function(component: ComponentEntry) -> str:
+    """The function that has states, else the first."""
+    return next((f.name for f in component.functions if f.states), component.functions[0].name)

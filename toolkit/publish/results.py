@@ -9,7 +9,8 @@ from toolkit.bundle.manifest import Manifest
 from toolkit.errors import OptionError
 
 SCHEMA = 2
-# Metric -> (its name, its unit, digits) in the card; others are not shown.
+_SHARE = " % of all"
+# Metric -> (its name, its unit, digits) in the card; others are not shown. A share is shown in percent.
 _SHOWN = {
     "wer_percent": ("WER", " %", 2),
     "reference_wer_percent": ("WER of the PyTorch model", " %", 2),
@@ -18,11 +19,11 @@ _SHOWN = {
     "aas_ms": ("mean boundary shift (AAS)", " ms", 1),
     "reference_aas_ms": ("AAS of the PyTorch model", " ms", 1),
     "mean_shift_ms": ("mean boundary shift (AAS)", " ms", 1),
-    "within_20_ms": ("boundaries within 20 ms", "", 3),
-    "within_80_ms": ("boundaries within 80 ms", "", 3),
-    "reference_within_80_ms": ("boundaries within 80 ms, PyTorch model", "", 3),
-    "within_160_ms": ("boundaries within 160 ms", "", 3),
-    "share_within_bin": ("boundaries within one time step", "", 3),
+    "within_20_ms": ("boundaries within 20 ms", _SHARE, 1),
+    "within_80_ms": ("boundaries within 80 ms", _SHARE, 1),
+    "reference_within_80_ms": ("boundaries within 80 ms, PyTorch model", _SHARE, 1),
+    "within_160_ms": ("boundaries within 160 ms", _SHARE, 1),
+    "share_within_bin": ("boundaries within one time step", _SHARE, 1),
     "snr_db": ("SNR", " dB", 1),
     "log_mel_cosine": ("log-mel cosine", "", 5),
 }
@@ -84,6 +85,11 @@ def _is_of(about: dict[str, str], manifest: Manifest) -> bool:
 def _figures(row: dict[str, Any]) -> list[Figure]:
     known = [(_SHOWN[name], value) for name, value in row["metrics"].items() if name in _SHOWN]
     return [
-        Figure(row["output"], name, "none" if value is None else f"{value:.{digits}f}{unit}", row["status"])
-        for (name, unit, digits), value in known
+        Figure(row["output"], name, _shown(value, unit, digits), row["status"]) for (name, unit, digits), value in known
     ]
+
+
+def _shown(value: float | None, unit: str, digits: int) -> str:
+    if value is None:  # not finite: the SNR of two equal signals
+        return "not finite"
+    return f"{100 * value if unit == _SHARE else value:.{digits}f}{unit}"

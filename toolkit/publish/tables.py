@@ -1,5 +1,6 @@
 """The tables of a model card, as Markdown."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from toolkit.bundle.manifest import ComponentEntry, FunctionEntry, Manifest, ParityEntry, TensorEntry
@@ -7,17 +8,16 @@ from toolkit.publish.results import Results
 
 PRECISIONS = {"fp16": "float16", "fp32": "float32"}
 COMPRESSIONS = {"none": "none", "int8": "8-bit integers per channel", "palette4": "4-bit palettes"}
-# Words of a gate, as the manifest has it -> as a reader knows them.
-_GATE_WORDS = {
-    "psnr_db": "PSNR in dB",
-    "cosine": "cosine",
-    "rel_l2": "relative error",
-    "max_abs": "max. error",
-    "flip_share <= 0": "no integer differs",
-    "flip_share": "share of integers that differ",
-    ">=": "≥",
-    "<=": "≤",
-}
+# A limit of a gate, as the manifest has it -> as a reader knows it; the first pattern that fits counts.
+_LIMITS = (
+    (r"psnr_db >= (\S+)", r"PSNR ≥ \1 dB"),
+    (r"flip_share <= 0", "no integer differs"),
+    (r"flip_share <= (\S+)", r"share of differing integers ≤ \1"),
+    (r"rel_l2 <= (\S+)", r"relative error ≤ \1"),
+    (r"max_abs <= (\S+)", r"max. error ≤ \1"),
+    (r"(\w+) >= (\S+)", r"\1 ≥ \2"),
+    (r"(\w+) <= (\S+)", r"\1 ≤ \2"),
+)
 _UNITS = {
     "ALL": "all",
     "CPU_ONLY": "CPU",
@@ -114,10 +114,12 @@ def _function_label(component: ComponentEntry, function: str) -> str:
 
 def _gate(gate: str) -> str:
     """The limits of a gate, without the reason behind its colon."""
-    limits = gate.partition(":")[0]
-    for words, shown in _GATE_WORDS.items():
-        limits = limits.replace(words, shown)
-    return limits
+    return ", ".join(map(_limit, gate.partition(":")[0].split(", ")))
+
+
+def _limit(limit: str) -> str:
+    fitting = ((pattern, shown) for pattern, shown in _LIMITS if re.fullmatch(pattern, limit))
+    return next((re.sub(pattern, shown, limit) for pattern, shown in fitting), limit)
 
 
 def _error(value: float) -> str:

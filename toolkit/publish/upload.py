@@ -23,10 +23,9 @@ _REFUSED = (401, 403)
 
 @dataclass(frozen=True)
 class Present:
-    """What a repository holds before the upload: its commit, its files, and those that its old bundle names."""
+    """What a repository holds before the upload: its commit, and the files of the bundle in it."""
 
     commit: str
-    files: tuple[str, ...]
     of_bundle: tuple[str, ...]
 
 
@@ -63,7 +62,7 @@ def publish(repository: str, manifest: Manifest, files: Files, *, private: bool)
     present = _present(repository, manifest, private=private)
     with _write_errors(repository):
         if present is None:
-            api.create_repo(repository, private=private, exist_ok=True)
+            api.create_repo(repository, private=private)  # not exist_ok: who made it since may have made it public
         added = [
             CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
             for name, content in files.items()
@@ -98,12 +97,12 @@ def _present(repository: str, manifest: Manifest, *, private: bool) -> Present |
     if MANIFEST not in files:
         if others := [name for name in files if name not in _HARMLESS]:
             raise PublishError(f"{repository} holds something that is not a bundle ({others[0]})", _OTHER)
-        return Present(str(info.sha), files, ())
+        return Present(str(info.sha), ())
     old = _old_manifest(repository, str(info.sha))
     if old.model != manifest.model:
         raise PublishError(f"{repository} holds a bundle of {old.model}, not of {manifest.model}", _OTHER)
     of_bundle = tuple(name for name in files if any(name == f or name.startswith(f"{f}/") for f in old.files))
-    return Present(str(info.sha), files, of_bundle)
+    return Present(str(info.sha), of_bundle)
 
 
 def _old_manifest(repository: str, commit: str) -> Manifest:
