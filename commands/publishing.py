@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from commands.terminal import print_json
+from models import find_model
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.bundle.manifest import CheckpointEntry, Manifest
 from toolkit.errors import BundleError, CheckpointError
@@ -56,6 +57,7 @@ def publish_bundle(request: PublishRequest) -> None:
         check_output(request.card)
     bundle = open_bundle(request.bundle)
     _check_gates(bundle, allow_failed=request.allow_failed)
+    _note_missing(bundle.manifest)
     if not request.dry_run:
         check_token()
     manifest = published_manifest(bundle.manifest)
@@ -77,6 +79,12 @@ def _check_gates(bundle: Bundle, *, allow_failed: bool) -> None:
             f"{bundle.path} has outputs that fail their gates: {', '.join(failed)}",
             "Convert it again with other settings, or give --allow-failed: the card then names them.",
         )
+
+
+def _note_missing(manifest: Manifest) -> None:
+    """Say what `convert` makes by default and the bundle does not have: with --only, most likely a mistake."""
+    if missing := [name for name in find_model(manifest.model).components if manifest.component(name) is None]:
+        typer.echo(f"note: the bundle has no {', '.join(missing)}: `infer` may not be able to use it", err=True)
 
 
 def _licence(manifest: Manifest) -> Licence:

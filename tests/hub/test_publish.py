@@ -9,6 +9,7 @@ import compare
 import convert
 import infer
 from tests.command_runner import command_runner
+from tests.hub import COMMIT
 from tests.hub.writing import LARGE_BYTES, TOKEN
 
 # huggingface_hub hands its HTTP client the content of an upload in a way that the client calls outdated.
@@ -109,7 +110,7 @@ def test_a_bundle_is_found_again_without_the_hub(published, run, monkeypatch):
 def test_inspect_and_compare_take_it_too(published, run):
     code, out, err = run(convert, "inspect", NAME, "--json")
     assert code == 0, err
-    assert [c["name"] for c in json.loads(out)["components"]][0] == "encoder"
+    assert {c["name"] for c in json.loads(out)["components"]} >= {"encoder", "joint"}
     code, out, err = run(compare, "--bundle", NAME, "--num-files", "1", "--json")
     assert code == 0, err
     assert json.loads(out)["models"][0]["about"]["bundle"] == NAME
@@ -281,9 +282,71 @@ def test_a_copy_that_was_damaged_here_says_how_to_have_it_again(published, run, 
     copy.unlink()
     copy.write_text("{}")
     error = error_of(run(infer, CLIP, "--bundle", NAME))
-    assert "Delete this folder to fetch it again" in error
+    assert "Delete this folder: it is then fetched again" in error
     shutil.rmtree(copy.parent)
     assert run(infer, CLIP, "--bundle", NAME)[0] == 0
+
+
+def test_a_bundle_of_other_code_is_refused_with_what_to_do(published, run):
+    folder = published.folders[REPOSITORY]
+    components = json.loads((folder / "manifest.json").read_text())["components"]
+    components[0]["sources"] = dict.fromkeys(components[0]["sources"], "0")
+    change_manifest(folder, components=components)
+    error = error_of(run(infer, CLIP, "--bundle", NAME))
+    assert "encoder was made by another version of" in error
+    assert "Ask its owner to publish it again, or make a bundle of your own: `convert parakeet-tdt" in error
+    assert "--output" not in error
+
+
+def test_audio_that_is_not_there_is_refused_before_the_packages_are_fetched(published, run):
+    assert "nowhere.wav" in error_of(run(infer, "nowhere.wav", "--bundle", NAME))
+    assert set(published.fetched) == {f"{REPOSITORY}/manifest.json"}
+
+
+def test_a_bundle_without_all_components_is_published_with_a_note(hub, run, parakeet_bundle, tmp_path):
+    bundle = shutil.copytree(parakeet_bundle, tmp_path / "bundle")
+    components = json.loads((bundle / "manifest.json").read_text())["components"]
+    change_manifest(bundle, components=components[1:])
+    code, _, err = run(convert, "publish", bundle, "--repo", REPOSITORY, "--dry-run")
+    assert code == 0
+    assert "note: the bundle has no encoder" in err
+
+
+def test_results_of_compare_enter_the_card(hub, run, parakeet_bundle, tmp_path):
+    code, out, err = run(compare, "--bundle", parakeet_bundle, "--num-files", "1", "--json")
+    assert code == 0, err
+    (tmp_path / "results.json").write_text(out)
+    publish = ("publish", parakeet_bundle, "--repo", REPOSITORY, "--dry-run", "--results", tmp_path / "results.json")
+    code, card, err = run(convert, *publish)
+    assert code == 0, err
+    assert "| words | WER of the PyTorch model | " in card
+
+
+def test_the_card_goes_to_a_file_when_asked(hub, run, parakeet_bundle, tmp_path):
+    card = tmp_path / "card.md"
+    code, out, _ = run(convert, "publish", parakeet_bundle, "--repo", REPOSITORY, "--dry-run", "--card", card)
+    assert (code, out) == (0, "")
+    assert "license: cc-by-sa-4.0" in card.read_text()
+
+
+def test_the_licence_of_a_checkpoint_on_the_hub_is_that_of_its_card(hub, run, parakeet_bundle, tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "README.md").write_text("---\nlicense: cc-by-4.0\nlanguage: de\n---\n")
+    hub.publish("nvidia/parakeet", tmp_path / "checkpoint")
+    bundle = shutil.copytree(parakeet_bundle, tmp_path / "bundle")
+    checkpoint = {"id": "nvidia/parakeet", "kind": "hub", "revision": COMMIT, "sha256": "0"}
+    change_manifest(bundle, checkpoint={**checkpoint, "location": "nvidia/parakeet"})
+    code, card, err = run(convert, "publish", bundle, "--repo", REPOSITORY, "--dry-run")
+    assert code == 0, err
+    assert "base_model: nvidia/parakeet" in card
+    assert "license: cc-by-4.0" in card
+    assert "language:\n- de\n" in card
+
+
+@pytest.mark.parametrize("name", ["parakeet", "acme/para keet", "a/b/c"])
+def test_a_wrong_repository_is_refused_first(hub, run, tmp_path, name):
+    error = error_of(run(convert, "publish", tmp_path / "nothing", "--repo", name))
+    assert f"'{name}' is no name of a repository" in error
 
 
 def test_no_path_of_this_machine_is_published(hub, token, run, parakeet_bundle, tmp_path):

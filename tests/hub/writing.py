@@ -1,6 +1,7 @@
 """The writing half of the hub on this machine: repositories are created and changed by commits, with a token.
 
-The requests are those of huggingface_hub 2: create, validate-yaml, preupload, the batch of Git LFS, its uploads, commit.
+The requests are those of huggingface_hub 2: create, validate-yaml, preupload, the batch of Git LFS, its uploads, and
+the commit.
 """
 
 import base64

@@ -121,6 +121,13 @@ def _check_component(bundle: Bundle, component: ComponentEntry) -> None:
 
 def _check_file(bundle: Bundle, file: Path, sha256: str) -> None:
     if not file.exists():
-        raise BundleError(f"{bundle.path}: {file.name} is missing", rebuild_step(bundle.manifest, bundle.path))
+        raise BundleError(f"{bundle.path}: {file.name} is missing", _restore_step(bundle))
     if sha256_of_path(file) != sha256:
-        raise BundleError(f"{bundle.path}: {file.name} has changed", rebuild_step(bundle.manifest, bundle.path))
+        raise BundleError(f"{bundle.path}: {file.name} has changed", _restore_step(bundle))
+
+
+def _restore_step(bundle: Bundle) -> str:
+    """How to have the files again that a bundle was made of."""
+    if is_fetched(bundle.path):
+        return "Delete this folder: it is then fetched again."
+    return rebuild_step(bundle.manifest, bundle.path)

@@ -18,7 +18,7 @@ from toolkit.errors import BundleError, CheckpointError
 from toolkit.hub import HubSource, open_hub
 
 HUB = "hub:"
-FETCHED_STEP = "Delete this folder to fetch it again, or make a bundle of your own:"
+FETCHED_STEP = "Ask its owner to publish it again, or make a bundle of your own:"
 _NAME = re.compile(r"hub:(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
 _REPUBLISH = "Ask its owner to publish it again, or give another @REVISION."
 
