@@ -149,6 +149,23 @@ def test_without_a_token_nothing_is_sent(hub, run, parakeet_bundle):
     assert not hub.writes
 
 
+@pytest.mark.parametrize("constant", [("ENDPOINT", "http://127.0.0.1:9"), ("HF_HUB_OFFLINE", True)])
+def test_a_hub_out_of_reach_is_one_line(hub, token, run, parakeet_bundle, monkeypatch, constant):
+    monkeypatch.setattr(f"huggingface_hub.constants.{constant[0]}", constant[1])
+    error = error_of(run(convert, "publish", parakeet_bundle, "--repo", REPOSITORY))
+    assert f"cannot reach {REPOSITORY}" in error
+    assert "Check the network" in error
+    assert not hub.writes
+
+
+def test_an_upload_that_breaks_leaves_the_old_bundle(published, run, parakeet_bundle, tmp_path):
+    bundle = shutil.copytree(parakeet_bundle, tmp_path / "bundle")
+    change_manifest(bundle, versions={"torch": "other"})
+    before, published.broken = published.folders[REPOSITORY], True
+    assert "with 500" in error_of(run(convert, "publish", bundle, "--repo", REPOSITORY))
+    assert published.folders[REPOSITORY] == before
+
+
 def test_a_token_that_the_hub_does_not_know(hub, run, parakeet_bundle, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     assert "does not accept the token" in error_of(run(convert, "publish", parakeet_bundle, "--repo", REPOSITORY))

@@ -25,11 +25,13 @@ class Writing:
         commits: repository -> its last commit, where it was written here.
         uploaded: sha256 -> content of what came before a commit.
         forbidden: owners that the token may not write to.
+        broken: whether every commit fails.
         before_commit: called when a commit arrives, before it is carried out.
     """
 
     def __init__(self, root):
         self.root, self.writes, self.commits, self.uploaded, self.forbidden = root, [], {}, {}, set()
+        self.broken = False
         self.before_commit = lambda: None
 
     @property
@@ -93,6 +95,8 @@ class Writing:
 
     def _commit(self, repository, lines):
         self.before_commit()
+        if self.broken:
+            return 500, JSON, json.dumps({"error": "out of order"}).encode()
         header, *operations = lines
         parent = header["value"].get("parentCommit")
         if parent and repository in self.commits and parent != self.commits[repository]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.bundle.manifest import MANIFEST, Manifest, manifest_in
 from toolkit.errors import BundleError, CheckpointError, PublishError
-from toolkit.hub import hub_errors
+from toolkit.hub import HubRefused, hub_errors
 from toolkit.publish.files import Files
 from toolkit.publish.licence import CARD, LICENCE_FILES
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _OTHER = "Give --repo the name of a new repository."
 _HARMLESS = (".gitattributes", CARD, *LICENCE_FILES)
 _TOKEN_STEP = "Run `hf auth login`, or set HF_TOKEN to a token that may write."  # noqa: S105  # no password
+_NETWORK_STEP = "Check the network, and run the same command again; nothing was published."
 _REFUSED = (401, 403)
 
 
@@ -133,6 +134,8 @@ def _write_errors(repository: str) -> Iterator[None]:
                 raise _refusal(repository, error) from error
             except (ValueError, RuntimeError) as error:  # a card or file that the hub refuses; an upload that broke
                 raise _broken(repository, error) from error
+    except HubRefused as error:
+        raise PublishError(error.message.replace("cannot fetch", "cannot reach"), _NETWORK_STEP) from error
     except CheckpointError as error:
         raise PublishError(error.message, error.next_step) from error
 
