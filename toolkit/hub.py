@@ -1,5 +1,6 @@
 """The hub: a repository's listing, its files in the hub's cache, and its refusals in one line each."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class HubSource:
         """The snapshot's folder in the hub's cache, with these files in it."""
         from huggingface_hub import hf_hub_download
 
+        quiet_in_a_pipe()
         names, root = list(names), None
         for name in names:
             with hub_errors(self.repository, self.revision):
@@ -87,6 +89,14 @@ def _cached(name: str, repository: str, entry: str, revision: str | None, reason
     if not snapshots:
         raise reason
     return HubSource(name, repository, snapshots[-1].name, tuple(sorted(files_below(snapshots[-1]))), entry)
+
+
+def quiet_in_a_pipe() -> None:
+    """Leave out the hub client's progress bars where stderr is no terminal."""
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
 
 
 @contextmanager

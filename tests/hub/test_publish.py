@@ -224,6 +224,18 @@ def test_publishing_again_replaces_the_bundle_and_removes_what_it_no_longer_has(
     }
 
 
+def test_a_bundle_of_an_older_schema_is_replaced_too(published, run, parakeet_bundle):
+    change_manifest(published.folders[REPOSITORY], schema_version=0, unknown="key")
+    assert run(convert, "publish", parakeet_bundle, "--repo", REPOSITORY)[0] == 0
+    assert json.loads((published.folders[REPOSITORY] / "manifest.json").read_text())["schema_version"] == 1
+
+
+def test_a_manifest_of_something_else_is_left_alone(published, run, parakeet_bundle):
+    (published.folders[REPOSITORY] / "manifest.json").write_text('{"name": "a web page"}')
+    error = error_of(run(convert, "publish", parakeet_bundle, "--repo", REPOSITORY))
+    assert "holds a manifest.json that is not a bundle's" in error
+
+
 def test_a_change_by_another_during_the_upload_is_not_overwritten(published, run, parakeet_bundle):
     published.before_commit = lambda: published.commits.update({REPOSITORY: "f" * 40})
     change_manifest(published.folders[REPOSITORY], options={})

@@ -205,7 +205,7 @@ def _figures(results: Results | None) -> list[str]:
     if results is None or not results.figures:
         return []
     run = results.run
-    clips = f", {run['clips']} clips" if "clips" in run else ""
+    clips = f" (clips: {run['clips']})" if "clips" in run else ""
     return [
         "## Accuracy of the whole model",
         f"Measured with `compare` on the data set `{run['dataset']}`{clips}, with the {run['runtime']} runtime.",

@@ -1,14 +1,15 @@
 """Sending a bundle to the hub: one repository, one commit."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.bundle.manifest import MANIFEST, Manifest, manifest_in
-from toolkit.errors import BundleError, CheckpointError, PublishError
-from toolkit.hub import HubRefused, hub_errors
+from toolkit.bundle.manifest import MANIFEST, Manifest
+from toolkit.errors import CheckpointError, PublishError
+from toolkit.hub import HubRefused, hub_errors, quiet_in_a_pipe
 from toolkit.publish.files import Files
 from toolkit.publish.licence import CARD, LICENCE_FILES
 
@@ -59,6 +60,7 @@ def publish(repository: str, manifest: Manifest, files: Files, *, private: bool)
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+    quiet_in_a_pipe()
     api = HfApi()
     present = _present(repository, manifest, private=private)
     with _write_errors(repository):
@@ -99,22 +101,25 @@ def _present(repository: str, manifest: Manifest, *, private: bool) -> Present |
         if others := [name for name in files if name not in _HARMLESS]:
             raise PublishError(f"{repository} holds something that is not a bundle ({others[0]})", _OTHER)
         return Present(str(info.sha), ())
-    old = _old_manifest(repository, str(info.sha))
-    if old.model != manifest.model:
-        raise PublishError(f"{repository} holds a bundle of {old.model}, not of {manifest.model}", _OTHER)
-    of_bundle = tuple(name for name in files if any(name == f or name.startswith(f"{f}/") for f in old.files))
+    model, named = _old_bundle(repository, str(info.sha))
+    if model != manifest.model:
+        raise PublishError(f"{repository} holds a bundle of {model}, not of {manifest.model}", _OTHER)
+    of_bundle = tuple(name for name in files if any(name == f or name.startswith(f"{f}/") for f in named))
     return Present(str(info.sha), of_bundle)
 
 
-def _old_manifest(repository: str, commit: str) -> Manifest:
+def _old_bundle(repository: str, commit: str) -> tuple[str, tuple[str, ...]]:
+    """The model, and the packages and assets, of the bundle in a repository; one of an older schema is read too."""
     from huggingface_hub import hf_hub_download
 
     with _write_errors(repository):
         file = Path(hf_hub_download(repository, MANIFEST, revision=commit))
     try:
-        return manifest_in(file, _OTHER)
-    except BundleError as error:
-        raise PublishError(f"{repository} holds a {MANIFEST} that is not a bundle's of this version", _OTHER) from error
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        packages = (package["file"] for component in manifest["components"] for package in component["packages"])
+        return str(manifest["model"]), (*packages, *(asset["file"] for asset in manifest["assets"]))
+    except (ValueError, LookupError, TypeError) as error:
+        raise PublishError(f"{repository} holds a {MANIFEST} that is not a bundle's", _OTHER) from error
 
 
 @contextmanager
