@@ -112,6 +112,28 @@ def publish(
     publish_bundle(PublishRequest(bundle, repo, private, dry_run, card, results, allow_failed, as_json))
 
 
+@app.command(epilog="Example:  convert lint build/parakeet-tdt/demo --chip M1")
+def lint(
+    path: Annotated[Path, typer.Argument(help="Folder written by `convert`, or an .mlpackage.", metavar="PATH")],
+    target: Annotated[
+        Literal["macOS14", "macOS15", "macOS26", "macOS27"] | None,
+        typer.Option(help="System whose limits count (default: the strictest)."),
+    ] = None,
+    chip: Annotated[
+        Literal["M1", "M2", "M3", "M4", "M5"] | None,
+        typer.Option(help="Chip whose limits count (default: the strictest)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Forecast what keeps ops or components off the Neural Engine, from the files alone (docs/lint.md).
+
+    A forecast is no gate: the exit code is 0 whatever it finds, and 2 only if PATH cannot be read.
+    """
+    from commands.lint import lint_path
+
+    lint_path(path, target, chip, as_json=as_json)
+
+
 def _model_command(model: ModelInfo) -> Callable[..., None]:
     def command(
         checkpoint: Annotated[

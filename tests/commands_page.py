@@ -29,7 +29,7 @@ def help_text(command, *arguments):
 
 def page():
     """The Markdown page."""
-    names = ("", "list", "inspect", "publish", *all_models())
+    names = ("", "list", "inspect", "lint", "plan", "bench", "publish", *all_models())
     pages = [("convert", *([name] if name else [])) for name in names] + [("infer",), ("compare",)]
     return _HEAD + "".join(f"\n## {' '.join(each)}\n\n```\n{help_text(*each)}\n```\n" for each in pages)
 

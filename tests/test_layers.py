@@ -16,7 +16,7 @@ ROOMS = (
     ("wrappers",),
     ("toolkit",),  # errors, spec, component, model, transcript, quiet: the ground
     ("toolkit.text", "toolkit.audio", "toolkit.output", "toolkit.bundle", "parity", "parity.measures"),
-    ("toolkit.loops", "toolkit.corpora", "toolkit.contract", "toolkit.publish"),
+    ("toolkit.loops", "toolkit.corpora", "toolkit.contract", "toolkit.lint", "toolkit.publish"),
     ("toolkit.export",),
     ("toolkit.runtimes",),
     ("parity.ladder",),
@@ -44,6 +44,7 @@ TORCH_FREE = (
     "toolkit/audio",
     "toolkit/bundle",
     "toolkit/corpora",
+    "toolkit/lint",
     "toolkit/loops",
     "toolkit/output",
     "toolkit/publish",
