@@ -106,7 +106,7 @@ RULES = (
         "error",
         "A tensor of rank 6 or more is rejected.",
         "Merge or drop dimensions of size 1.",
-        (APPLE,),
+        (APPLE, Source("coremltools 9.0: refuses to write a tensor of rank 6", READ, "Apple")),
         each_op(_rank_6),
     ),
     Rule(
