@@ -1,8 +1,8 @@
 """What the attention of several wrappers shares: the masks, and grouped queries as further rows of their key's head.
 
 No key or value is copied for the queries of its group, and the queries are scaled, not the products: in float16 the
-products could overflow. The rows are made in rank 4 or in rank 5: the same rows by other operations. A wrapper keeps
-the one that its packages have been measured with.
+products could overflow. The rows are made in rank 4 throughout: rank 5 is at the limit of the Neural Engine, and some
+report that it fails there (docs/lint.md, rank-5). One row needs no transposition.
 """
 
 from typing import Any
@@ -61,21 +61,14 @@ class GroupedAttention(nn.Module):
         self.key_heads = self.k_proj.out_features // self.head_dim
 
     def _rows(self, query: Tensor, length: int) -> Tensor:
-        """[1, S, H, d] -> [1, K, G*S, d], in rank 4 throughout: the heads of one key stand together."""
-        return query.transpose(1, 2).reshape(1, self.key_heads, self.groups * length, self.head_dim)
+        """[1, S, H, d] -> [1, K, G*S, d]: the heads of one key stand together."""
+        heads = query.transpose(1, 2) if length > 1 else query  # [1, S, H, d] -> [1, H, S, d]
+        return heads.reshape(1, self.key_heads, self.groups * length, self.head_dim)
 
     def _joined(self, context: Tensor, length: int) -> Tensor:
-        """[1, K, G*S, d] -> [1, S, H, d] -> [1, S, H*d]."""
-        context = context.reshape(1, self.key_heads * self.groups, length, self.head_dim).transpose(1, 2)
-        return context.reshape(1, length, -1)
-
-    def _rows_of_groups(self, query: Tensor, length: int) -> Tensor:
-        """[1, S, K, G, d] -> [1, K, G*S, d]."""
-        return query.permute(0, 2, 3, 1, 4).reshape(1, self.key_heads, self.groups * length, self.head_dim)
-
-    def _joined_groups(self, context: Tensor, length: int) -> Tensor:
-        """[1, K, G*S, d] -> [1, S, K, G, d] -> [1, S, H*d]."""
-        context = context.view(1, self.key_heads, self.groups, length, self.head_dim).permute(0, 3, 1, 2, 4)
+        """[1, K, G*S, d] -> [1, S, H*d]."""
+        if length > 1:  # -> [1, H, S, d] -> [1, S, H, d]
+            context = context.reshape(1, self.key_heads * self.groups, length, self.head_dim).transpose(1, 2)
         return context.reshape(1, length, -1)
 
     def _mask_of_rows(self, mask: Tensor) -> Tensor:
@@ -94,11 +87,11 @@ class CachedAttention(GroupedAttention):
     def forward(self, hidden: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """hidden [1, S, D], key and value [1, K, C, d], mask [1, 1, S or 1, C] (0 or -1e4) -> [1, S, D]."""
         length = hidden.shape[1]
-        query = (self.q_proj(hidden) * self.scaling).view(1, length, self.key_heads, self.groups, self.head_dim)
-        rows = self._rows_of_groups(query, length)
+        query = (self.q_proj(hidden) * self.scaling).view(1, length, self.key_heads * self.groups, self.head_dim)
+        rows = self._rows(query, length)
         mask = self._mask_of_rows(mask)
         context = torch.softmax(rows @ key.transpose(2, 3) + mask, dim=-1) @ value  # [1, K, G*S, d]
-        output: Tensor = self.o_proj(self._joined_groups(context, length))
+        output: Tensor = self.o_proj(self._joined(context, length))
         return output
 
     def _heads(self, projected: Tensor) -> Tensor:

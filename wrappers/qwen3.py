@@ -75,13 +75,12 @@ class CausalAttention(GroupedAttention):
     def _context(self, query: Tensor, key: Tensor, value: Tensor, start: int) -> Tensor:
         """One block of queries against all keys up to its end: [1, B, H*d]."""
         stop = start + self.block
-        query = query[:, start:stop].view(1, self.block, self.key_heads, self.groups, self.head_dim)
-        rows = self._rows_of_groups(query, self.block)
+        rows = self._rows(query[:, start:stop], self.block)
         scores = rows @ key[..., start:stop] + self.future
         if start:
             scores = torch.cat([rows @ key[..., :start], scores], dim=-1)
         context = torch.softmax(scores, dim=-1) @ value[:, :, :stop]  # [1, K, G*B, d]
-        return self._joined_groups(context, self.block)
+        return self._joined(context, self.block)
 
 
 class DecoderLayer(nn.Module):

@@ -47,14 +47,22 @@ def test_attention_to_the_valid_keys_of_another_sequence(key_heads, groups, leng
 
 
 @pytest.mark.parametrize(("key_heads", "groups"), SIZES)
-def test_rows_of_rank_4_and_of_rank_5_are_the_same(key_heads, groups):
+@pytest.mark.parametrize("length", [1, LENGTH])
+def test_rows_are_those_of_rank_5_and_joined_again(key_heads, groups, length):
     attention = GroupedAttention(grouped(3, key_heads, groups))
-    query = torch.randn(1, LENGTH, key_heads * groups, HEAD_DIM)
-    rows = attention._rows(query, LENGTH)
-    split = query.view(1, LENGTH, key_heads, groups, HEAD_DIM)
-    assert torch.equal(rows, attention._rows_of_groups(split, LENGTH))
-    assert torch.equal(attention._joined(rows, LENGTH), query.flatten(2))
-    assert torch.equal(attention._joined_groups(rows, LENGTH), query.flatten(2))
+    query = torch.randn(1, length, key_heads * groups, HEAD_DIM)
+    rows = attention._rows(query, length)
+    split = query.view(1, length, key_heads, groups, HEAD_DIM)
+    by_groups = split.permute(0, 2, 3, 1, 4).reshape(1, key_heads, groups * length, HEAD_DIM)
+    assert torch.equal(rows, by_groups)
+    assert torch.equal(attention._joined(rows, length), query.flatten(2))
+
+
+def test_one_row_is_not_transposed():
+    attention = GroupedAttention(grouped(3, 2, 3))
+    query = torch.randn(1, 1, 6, HEAD_DIM)
+    traced = torch.jit.trace(lambda q: attention._joined(attention._rows(q, 1), 1), query)
+    assert "transpose" not in str(traced.graph)
 
 
 def test_masks_are_of_finite_numbers_in_float16():
