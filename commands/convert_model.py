@@ -8,6 +8,7 @@ import typer
 from commands.conversion import ConvertRequest, convert, prepare
 from commands.describe import describe_bundle, describe_plan, text_from_description
 from commands.terminal import GATE_FAILED, print_json, progress, step_reporter
+from toolkit.lint.placement import placement_notes
 
 __all__ = ["ConvertRequest", "convert_model", "inspect_bundle"]
 
@@ -27,6 +28,8 @@ def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> N
         return
     with progress() as bar:
         result = convert(prepared, step_reporter(bar, f"convert {request.model.id}"))
+    for note in placement_notes(result.bundle.manifest, request.model):
+        typer.echo(f"note: {note}", err=True)
     _print(describe_bundle(result.bundle.path) | {"converted": result.converted, "kept": result.kept}, as_json)
     if not result.passed:
         typer.echo("error: a package fails its gate (FAILED above); see docs/debugging-accuracy.md", err=True)

@@ -158,7 +158,7 @@ RULES = (
         "state",
         "warning",
         "States are contested on the Neural Engine: read_state and slice_update fail to compile alone.",
-        "Measure with `convert plan`; keep CPU_AND_GPU at hand for this component.",
+        "Measure it on a Mac; keep CPU_AND_GPU at hand for this component.",
         (ANEFORGE_SWEEP, Source("FluidInference/mobius#87", READ, "measured")),
         of_type(*_STATEFUL),
         conflict="FluidAudio Trial 23 plans a stateful `generate` 100 % on the Neural Engine.",
