@@ -1,4 +1,16 @@
-"""Write docs/lint.md, the rules of the forecast: `uv run python -m tests.lint_table` writes this page from the rules in `toolkit/lint/`, and a test checks that it is up
+"""Write docs/lint.md, the rules of the forecast: `uv run python -m tests.lint_table`."""
+
+from pathlib import Path
+
+from toolkit.lint.forecast import RULES
+from toolkit.lint.rule import SEVERITIES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "lint.md"
+
+_HEAD = """# What keeps an op off the Neural Engine
+
+`uv run python -m tests.lint_table` writes this page from the rules in `toolkit/lint/`, and a test checks that it is up
 to date.
 
 `convert lint PATH` reads a bundle or an `.mlpackage` and forecasts which ops, or which whole components, stay off the

@@ -126,7 +126,7 @@ RULES = (
         (ANEFORGE_TARGETS, ANEMLL, Source("microsoft/onnxruntime#19543", READ, "measured")),
         each_op(_dimension),
         applies="16,384: M1 to M3; 65,536: M4 on",
-        conflict="WhisperKit's plans list the Neural Engine as supported for a reshape to 480,000, and run it on the CPU.",
+        conflict="WhisperKit's plans support a reshape to 480,000 on the Neural Engine, and run it on the CPU.",
     ),
     Rule(
         "zero-length",

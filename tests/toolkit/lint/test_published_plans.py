@@ -1,9 +1,10 @@
 """The forecast against compute plans that WhisperKit models are published with: agreement counted, op by op.
 
-The plans name op types and parameters, not shapes; those come from `model.mil` and `metadata.json` beside them. Only the
-first ops of each plan were readable (read 2026-11). The plan's `supported` says whether the Neural Engine has the op,
-`dispatch` where it ran; the chip is not named. Three rules cite these plans among their sources (`lookup`, `stride`,
-`kernel-width`) and one rests on them alone (`reflect-pad`): the agreement of its one op proves nothing.
+The plans name op types and parameters, not shapes: those of mel come from the `model.mil` beside it, the others from
+the architecture. Only the first ops of each plan were readable (read 2026-11), and no plan names its chip. Compared is
+`supported`, whether the Neural Engine has the op; `dispatch`, where it ran, depends on costs too. The rules `lookup`,
+`stride` and `kernel-width` cite these plans beside other sources; `reflect-pad` rests on them alone, so that the
+agreement of its one op proves nothing.
 
 - mel: huggingface.co/mickekringai/kb-whisper-coreml large, aoiandroid/Breeze-ASR-25_coreml MelSpectrogram
 - encoder: huggingface.co/TerminatorPower/whisperkit-coreml openai_whisper-medium AudioEncoder
