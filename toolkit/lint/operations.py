@@ -25,7 +25,7 @@ _NO_KERNEL = (
     *("scatter", "scatter_along_axis", "scatter_nd", "cumsum", "non_zero", "one_hot", "reverse_sequence", "shape"),
     *("reduce_argmax", "reduce_argmin", "reduce_prod", "band_part", "mod", "sliding_windows", "crop_resize"),
     *("random_bernoulli", "random_categorical", "random_normal", "random_uniform"),
-    *("logical_and", "logical_not", "logical_or", "logical_xor"),
+    *("logical_and", "logical_or", "logical_xor"),
     *("tan", "sinh", "cosh", "asin", "acos", "atanh"),
 )
 _STATEFUL = ("read_state", "write_state", "slice_update")
@@ -143,7 +143,8 @@ RULES = (
         "Compute it on the host, fold it into a constant, or write it with other ops.",
         (ANEFORGE_SWEEP,),
         of_type(*_NO_KERNEL),
-        conflict="The sweep compiles each op alone, on a private route; Core ML may rewrite the op first.",
+        conflict="The sweep compiles each op alone, on a private route; Core ML may rewrite the op first. ANEForge's "
+        "_targets.py lists a global argmax as native from the M3 on.",
     ),
     Rule(
         "cast",
@@ -157,7 +158,7 @@ RULES = (
     Rule(
         "state",
         "warning",
-        "States are contested on the Neural Engine: read_state and slice_update fail to compile alone.",
+        "States are contested on the Neural Engine: read_state and slice_update do not compile alone.",
         "Measure it on a Mac; keep CPU_AND_GPU at hand for this component.",
         (ANEFORGE_SWEEP, Source("FluidInference/mobius#87", READ, "measured")),
         of_type(*_STATEFUL),
@@ -178,6 +179,7 @@ RULES = (
         "Write the attention as matmul, softmax and matmul.",
         (APPLE,),
         of_type("scaled_dot_product_attention"),
+        conflict="ANEForge's sweep compiles the op for the Neural Engine, with the right result.",
     ),
     Rule(
         "trigonometry",

@@ -39,8 +39,9 @@ def _rank_5(view: FunctionView, op: Operation, _: Target) -> str:
 
 def _dimension(view: FunctionView, op: Operation, target: Target) -> str:
     for shape in view.shapes(op):
+        channels = 1 if len(shape) == _SAFE_RANK or op.type in _CONVOLUTIONS else None
         for axis, size in enumerate(shape):
-            limit = _CHANNELS if axis == 1 and op.type in _CONVOLUTIONS else target.extent
+            limit = _CHANNELS if axis == channels else target.extent
             if size is not None and size > limit:
                 return f"dimension {axis} is {size}, the limit is {limit}"
     return ""
