@@ -7,7 +7,8 @@ from pathlib import Path
 from milrun.errors import PackageError
 from milrun.package import open_package
 from milrun.program import parse_program
-from toolkit.bundle.bundle import MANIFEST, read_manifest
+from toolkit.bundle.bundle import read_manifest
+from toolkit.bundle.manifest import MANIFEST
 from toolkit.errors import BundleError
 from toolkit.lint import convolutions, operations, programs, shapes
 from toolkit.lint.rule import Rule, Severity

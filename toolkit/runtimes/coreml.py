@@ -21,6 +21,7 @@ from toolkit.compute_units import UnitsChoice, fallback_chain
 from toolkit.errors import LoadRefused, RuntimeFault, UnsupportedError
 from toolkit.runtimes.compiled import CompiledModel, CompiledModels
 from toolkit.runtimes.framework import CoremlFramework, Example, Framework, FrameworkError
+from toolkit.runtimes.system import check_system
 from toolkit.spec import ComputeUnits, TensorInfo
 
 Say = Callable[[str], None]
@@ -36,6 +37,16 @@ def need_macos() -> None:
         raise UnsupportedError(
             "the runtime coreml needs macOS", "Use `--runtime portable`, which runs the same packages anywhere."
         )
+
+
+def _check_mac(target: str) -> None:
+    """Refuse a Mac on which no bundle of this target can run.
+
+    Raises:
+        UnsupportedError: says what is in the way.
+    """
+    if problem := check_system(target):
+        raise UnsupportedError(problem.rstrip("."), "Or use `--runtime portable`.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class CoremlRuntime(Runtime):
     ) -> None:
         if framework is None:
             need_macos()
+            _check_mac(bundle.manifest.target)
         self._units, self._say = units or UnitsChoice(), say or _on_stderr
         self._units.check_components(c.name for c in bundle.manifest.components)
         self._bundle, self._framework = bundle, framework or CoremlFramework()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from toolkit.mac_files import unexpanded
 from toolkit.quiet import coremltools
 from toolkit.spec import ComputeUnits, TensorInfo
 
@@ -91,8 +92,8 @@ class CoremlFramework:
     def compile_package(self, package: Path, compiled: Path) -> None:
         """Compile a package; see `Framework`."""
         ct = coremltools()
-        with _refusals():
-            made = Path(ct.models.utils.compile_model(str(package)))
+        with _refusals(), unexpanded(package) as path:
+            made = Path(ct.models.utils.compile_model(path))
             shutil.move(made, compiled)
 
     def load(self, compiled: Path, units: ComputeUnits, function: str | None) -> Any:
