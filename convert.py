@@ -93,7 +93,9 @@ def publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the model card, list the files, send nothing.")
     ] = False,
-    card: Annotated[Path | None, typer.Option(help="Also write the model card to this file.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Write the model card to this file; in a dry run, instead of stdout.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Add the accuracy of the whole model from this file of `compare --json`.")
     ] = None,

@@ -1,7 +1,8 @@
 """Bundles on the hub: `hub:OWNER/NAME[@REVISION]`, fetched into the hub's cache and opened from real files.
 
-In the hub's cache a snapshot is a folder of links to files elsewhere, which neither milrun nor Core ML's compiler takes
-for a package. The files are given second names (hard links, else copies) in a folder of their own, once per commit.
+In the hub's cache a snapshot is a folder of links to files elsewhere. milrun refuses links that lead out of a package,
+and coremltools rewrites the Manifest.json of one that it loads. The files are therefore given second names (hard links,
+else copies) in a folder of their own, once per commit.
 """
 
 import re

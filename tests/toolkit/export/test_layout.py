@@ -70,7 +70,7 @@ def test_a_link_to_a_file_that_has_gone_is_made_anew(tmp_path):
 
 
 def test_a_cache_that_cannot_be_written(cache):
-    cache.write_text("a file")
+    cache.parent.write_text("a file")
     with pytest.raises(OutputError):
         translated(MODEL, {"a": "1"}, Letters())
 
