@@ -22,6 +22,7 @@ UNDECIDING = (
     "toolkit.errors",
     "toolkit.hub",
     "toolkit.listing",
+    "toolkit.mac_files",
     "toolkit.options",
     "toolkit.quiet",
     "toolkit.bundle",
