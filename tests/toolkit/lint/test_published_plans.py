@@ -22,7 +22,7 @@ CPU, BOTH = "CPU", "CPU, ANE"
 
 
 def mel(x):
-    """First 11 ops: reflection, and the Fourier transform as convolutions 400 wide with stride 160."""
+    """First 10 ops, and one more that the excerpt cuts off: reflection, and the Fourier transform as convolutions 400 wide with stride 160."""
     x = mb.reshape(x=x, shape=[1, 1, 480_000])
     x = mb.pad(x=x, pad=[0, 0, 0, 0, 200, 200], mode="reflect")
     x = mb.reshape(x=x, shape=[480_400])
@@ -62,7 +62,7 @@ def decoder(token, position, key, value):
 TOKEN = np.zeros(1, np.int32)
 CACHE = half(1, 9216, 1, 224)
 PLANS = {
-    "mel": (mel, {"x": half(480_000)}, [BOTH, CPU, BOTH, BOTH, BOTH, CPU, CPU, BOTH, BOTH, BOTH, BOTH]),
+    "mel": (mel, {"x": half(480_000)}, [BOTH, CPU, BOTH, BOTH, BOTH, CPU, CPU, BOTH, BOTH, BOTH]),
     "encoder": (encoder, {"x": half(1, 80, 1, 3000)}, [BOTH] * 10),
     "decoder": (
         decoder,
@@ -84,7 +84,7 @@ def compared(name, folder):
     return [(op.type, op.name in off, supported == BOTH) for op, supported in zip(ran, plan, strict=True)]
 
 
-@pytest.mark.parametrize(("name", "agreeing"), [("mel", 7), ("encoder", 10), ("decoder", 10)])
+@pytest.mark.parametrize(("name", "agreeing"), [("mel", 6), ("encoder", 10), ("decoder", 10)])
 def test_agreement_with_a_published_plan(name, agreeing, tmp_path):
     rows = compared(name, tmp_path)
     assert sum(off is not supported for _, off, supported in rows) == agreeing
