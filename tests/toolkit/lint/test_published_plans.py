@@ -22,7 +22,7 @@ CPU, BOTH = "CPU", "CPU, ANE"
 
 
 def mel(x):
-    """First 10 ops, and one more that the excerpt cuts off: reflection, and the Fourier transform as convolutions 400 wide with stride 160."""
+    """Its first 10 ops and one more: reflection, and the Fourier transform as convolutions 400 wide, stride 160."""
     x = mb.reshape(x=x, shape=[1, 1, 480_000])
     x = mb.pad(x=x, pad=[0, 0, 0, 0, 200, 200], mode="reflect")
     x = mb.reshape(x=x, shape=[480_400])
