@@ -57,12 +57,13 @@ def plan(
             metavar="UNITS",
         ),
     ] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Also write the tables to this .html file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where Core ML plans to run each op, beside the forecast of `lint` (macOS only)."""
     from commands.planning import plan_bundle
 
-    plan_bundle(bundle, compute_units, as_json=as_json)
+    plan_bundle(bundle, compute_units, as_json=as_json, report=report)
 
 
 @app.command(epilog="Example:  convert bench build/parakeet-tdt/demo --runs 20")
@@ -75,12 +76,13 @@ def bench(
         ),
     ] = "every",
     runs: Annotated[int, typer.Option(min=1, help="Calls measured of each function.")] = 20,
+    report: Annotated[Path | None, typer.Option(help="Also write the tables to this .html file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how long each function takes to prepare, load and run here: on macOS by compute units."""
     from commands.benching import bench_bundle
 
-    bench_bundle(bundle, compute_units, runs, as_json=as_json)
+    bench_bundle(bundle, compute_units, runs, as_json=as_json, report=report)
 
 
 @app.command(epilog="Example:  convert publish build/parakeet-tdt/demo --repo OWNER/NAME --dry-run")

@@ -1,5 +1,6 @@
 """`convert bench`: how long the functions of a bundle take here, by compute units."""
 
+import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 import typer
 
 from commands.terminal import print_json, progress
+from parity.ladder.tables import TitledTable
+from parity.report.files import check_page
+from parity.report.html.page import html_from_tables
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.compute_units import ALL_UNITS, UnitsChoice
+from toolkit.output.files import write_text
 from toolkit.runtimes.measuring import Timing, functions_of, time_on_core_ml, time_on_portable
 from toolkit.runtimes.open import resolve
 from toolkit.spec import ComputeUnits
@@ -16,7 +21,7 @@ from toolkit.spec import ComputeUnits
 _COLUMNS = ("prepare_s", "load_s", "first_ms", "median_ms", "p95_ms")
 
 
-def bench_bundle(folder: Path, units: str, runs: int, *, as_json: bool) -> None:
+def bench_bundle(folder: Path, units: str, runs: int, *, as_json: bool, report: Path | None = None) -> None:
     """Measure every function, and print a table.
 
     Args:
@@ -24,11 +29,14 @@ def bench_bundle(folder: Path, units: str, runs: int, *, as_json: bool) -> None:
         units: `every`, or names of compute units, comma-separated; Core ML only.
         runs: calls measured of each function.
         as_json: print JSON, one object per function and units.
+        report: HTML file to write as well.
 
     Raises:
         BundleError: it cannot be opened.
         OptionError: no such units.
     """
+    if report:
+        check_page(report)
     bundle = open_bundle(folder)
     chosen = _chosen(units)
     rounds = len(chosen) if resolve("auto") == "coreml" else 1
@@ -38,10 +46,23 @@ def bench_bundle(folder: Path, units: str, runs: int, *, as_json: bool) -> None:
         for timing in _timings(bundle, chosen, runs):
             timings.append(timing)
             bar.update(task, description=f"bench: {timing.component} ({timing.function})", advance=1)
+    if report:
+        title = f"Timings of {bundle.manifest.model} on {platform.system()}, {runs} calls each"
+        write_text(report, html_from_tables(title, [titled(timings)]))
     if as_json:
         print_json([asdict(timing) for timing in timings])
     else:
         typer.echo(table(timings))
+
+
+def titled(timings: list[Timing]) -> TitledTable:
+    """The timings for a page."""
+    rows = [
+        (t.component, t.function, t.runs_on, *(_shown(getattr(t, column)) for column in _COLUMNS), t.refused)
+        for t in timings
+    ]
+    headers = ("component", "function", "on", *(column.replace("_", ", ") for column in _COLUMNS), "refused")
+    return TitledTable("Functions, by compute units", headers, tuple(rows))
 
 
 def table(timings: list[Timing]) -> str:

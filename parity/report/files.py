@@ -27,6 +27,17 @@ def check_report(path: Path) -> None:
     check_output(path)
 
 
+def check_page(path: Path) -> None:
+    """Refuse a path that no page of tables could be written to; such a page is HTML only.
+
+    Raises:
+        OutputError: the name does not end in .html; or as `check_output`.
+    """
+    if path.suffix.lower() != ".html":
+        raise OutputError(f"cannot write {path}: this page is HTML", "Give a name that ends in .html.")
+    check_output(path)
+
+
 def exhibits_wanted(path: Path | None) -> int:
     """How many exhibits of each kind the report at this path shows."""
     return EXHIBITS_SHOWN if path and path.suffix.lower() == ".html" else 0

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from parity.ladder.ladder import QUESTIONS, WHOLE_STAGE, LadderResult, Row, StageResult, Status, passed
 from parity.ladder.stage_tables import gate_lines, noted_rows, side_lines, tables_of_stage
+from parity.ladder.tables import TitledTable
 from parity.report.html.figures import figure_of
 from parity.report.html.markup import Markup, element
 from parity.report.html.tables import html_of_table, status_html
@@ -18,6 +19,12 @@ def html_from_results(results: Sequence[LadderResult]) -> str:
     title = f"Parity report: {_word(passed(results))}"
     sections = [_model(result, place) for place, result in enumerate(results)]
     body = element("body", _summary(results), element("main", *sections))
+    return "<!doctype html>\n" + element("html", _head(title), body, lang="en") + "\n"
+
+
+def html_from_tables(title: str, tables: Sequence[TitledTable]) -> str:
+    """A page of tables alone, in the look of the report, for a file in UTF-8."""
+    body = element("body", element("header", element("h1", title)), element("main", *map(html_of_table, tables)))
     return "<!doctype html>\n" + element("html", _head(title), body, lang="en") + "\n"
 
 
