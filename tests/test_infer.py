@@ -35,7 +35,7 @@ def run(model, monkeypatch, capsys, tmp_path):
     (folder / "manifest.json").write_text(bundle.manifest.model_dump_json())
     monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: folder)
     monkeypatch.setattr("commands.infer_request.open_bundle", lambda path: bundle)
-    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a: ReferenceRuntime(model, host))
+    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a, **k: ReferenceRuntime(model, host))
     capsys.readouterr()
     return command_runner(command, monkeypatch, capsys)
 

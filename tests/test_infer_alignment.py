@@ -71,7 +71,7 @@ def run(magpie, monkeypatch, capsys, tmp_path):
     """Run the command in this process: (exit code, stdout, stderr)."""
     monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: tmp_path)
     monkeypatch.setattr("commands.infer_request.open_bundle", lambda path: path)
-    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
+    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a, **k: types.SimpleNamespace(name="portable"))
 
     def call(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["infer", *map(str, arguments), "--model", "magpie"])

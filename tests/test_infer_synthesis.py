@@ -106,7 +106,7 @@ def run(heron, monkeypatch, capfdbinary, tmp_path):
     """Run the command in this process: (exit code, stdout, stderr)."""
     monkeypatch.setattr("commands.demo.ensure_demo_bundle", lambda model, on_step: tmp_path)
     monkeypatch.setattr("commands.infer_request.open_bundle", lambda path: path)
-    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a: types.SimpleNamespace(name="portable"))
+    monkeypatch.setattr("commands.infer_request.open_runtime", lambda *a, **k: types.SimpleNamespace(name="portable"))
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, stdin=b"", model="heron"):

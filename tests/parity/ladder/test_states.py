@@ -85,7 +85,7 @@ def test_a_package_with_other_states_fails_in_every_row(calls):
 
 def test_the_device_is_held_against_portable_from_the_same_states(calls, monkeypatch):
     monkeypatch.setattr(engine.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(engine, "open_runtime", lambda *_: EagerRuntime(plan(Shifted)))
+    monkeypatch.setattr(engine, "open_runtime", lambda *_, **__: EagerRuntime(plan(Shifted)))
     precision = dict.fromkeys(("sum", "decoder"), "fp16")
     subject = SimpleNamespace(
         packages=EagerRuntime(plan()), bundle=None, model=None, plan=plan(), precision=precision, compression={}
