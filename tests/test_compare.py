@@ -37,7 +37,8 @@ def test_compare_prints_stages_wer_and_verdict(run, bundle, tmp_path):
     asked = ("--bundle", bundle, "--num-files", 2, "--runtime", "portable", "--report", report)
     code, out, err = run("parakeet-tdt", *asked)
     assert code == 0, out
-    assert err == ""
+    # On a Mac, it says what Core ML has to prepare.
+    assert [line for line in err.splitlines() if not line.startswith("Core ML prepares")] == []
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     for stage in ("features", "wrappers", "packages", "decode", "task"):
         assert lines[stage].split()[1] == "passed"

@@ -366,7 +366,7 @@ def test_a_reader_that_leaves_ends_it_quietly(folder, tmp_path):
         "import sys, types, models, commands.infer_request as request;"
         "models.__path__.append(sys.argv.pop(1));"
         "request.open_bundle = lambda path: path;"
-        "request.open_runtime = lambda *a: types.SimpleNamespace(name='portable');"
+        "request.open_runtime = lambda *a, **k: types.SimpleNamespace(name='portable');"
         "request._demo_bundle = lambda model: None;"
         "import infer; infer.main()"
     )

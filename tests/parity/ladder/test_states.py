@@ -87,9 +87,9 @@ def test_the_device_is_held_against_portable_from_the_same_states(calls, monkeyp
     monkeypatch.setattr(engine.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(engine, "open_runtime", lambda *_, **__: EagerRuntime(plan(Shifted)))
     precision = dict.fromkeys(("sum", "decoder"), "fp16")
-    subject = SimpleNamespace(
-        packages=EagerRuntime(plan()), bundle=None, model=None, plan=plan(), precision=precision, compression={}
-    )
+    eager = EagerRuntime(plan())
+    sides = {"packages": eager, "runtime": eager, "units": None, "bundle": None, "model": None}
+    subject = SimpleNamespace(**sides, plan=plan(), precision=precision, compression={})
     ladder = Ladder("tiny", LadderPlan((DEVICE,)), {})
     engine._device(subject, ladder, calls, SimpleNamespace(decision_logits=None))
     stage = next(s for s in ladder.result().stages if s.name == "device")
