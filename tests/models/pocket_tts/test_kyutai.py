@@ -23,7 +23,8 @@ from tests.published_layouts.kyutai import kyutai_config, kyutai_tensors, write_
 from toolkit.errors import CheckpointError, OptionError, ToolkitError
 from toolkit.export import checkpoint as checkpoints
 from toolkit.export.checkpoint import resolve_checkpoint
-from toolkit.export.source import HubSource, open_source
+from toolkit.export.source import open_source
+from toolkit.hub import HubSource
 
 FREQUENCIES = {"flow_head_config": {"frequency_embedding_size": 256}}
 CONFIGS = {

@@ -36,7 +36,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def left(cache):
-    return [folder.name for folder in cache.glob("checkpoints/*/*")]
+    return [folder.name for folder in cache.glob("*/*")]
 
 
 def test_it_is_made_once(cache):
