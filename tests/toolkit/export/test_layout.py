@@ -45,7 +45,7 @@ def test_it_is_made_once(cache):
     assert translated(MODEL, {"a": "1"}, letters) == first
     assert letters.written == 1
     assert left(cache) == [first.name]
-    assert first.parent == cache / "checkpoints" / MODEL.id
+    assert first.parent == cache / MODEL.id
 
 
 def test_other_files_are_another_checkpoint():
