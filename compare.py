@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from commands.options import with_model_options
+from commands.options import UnitsOption, with_model_options
 from commands.terminal import new_app, run
 from models import all_models
 
@@ -49,14 +49,7 @@ def compare(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="Runtime to test; auto means coreml on macOS, portable elsewhere."),
     ] = "auto",
-    compute_units: Annotated[
-        str | None,
-        typer.Option(
-            help="Core ML only: auto, ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE, or COMPONENT=UNITS, comma-separated "
-            "(default: $SPEECH_COREML_COMPUTE_UNITS, else each component's own).",
-            metavar="UNITS",
-        ),
-    ] = None,
+    compute_units: UnitsOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every table, not only one screen.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema: parity/report/json_form.py).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report to this .html or .md file.")] = None,

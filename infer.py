@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from commands.options import with_model_options
+from commands.options import UnitsOption, with_model_options
 from commands.terminal import new_app, run
 from models import all_models
 from toolkit.output.formats import Format
@@ -51,14 +51,7 @@ def infer(
         Literal["auto", "coreml", "portable", "eager"],
         typer.Option(help="Runtime for the packages; auto means coreml on macOS, portable elsewhere."),
     ] = "auto",
-    compute_units: Annotated[
-        str | None,
-        typer.Option(
-            help="Core ML only: auto, ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE, or COMPONENT=UNITS, comma-separated "
-            "(default: $SPEECH_COREML_COMPUTE_UNITS, else each component's own).",
-            metavar="UNITS",
-        ),
-    ] = None,
+    compute_units: UnitsOption = None,
     form: Annotated[
         Format | None, typer.Option("--format", help="Output format; textgrid is Praat's (default: txt).")
     ] = None,

@@ -11,6 +11,14 @@ import typer
 from models import find_model
 from toolkit.model import Command, ModelInfo, ModelOption
 
+UnitsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Core ML only: auto, ALL, CPU_ONLY, CPU_AND_GPU or CPU_AND_NE, or COMPONENT=UNITS, comma-separated "
+        "(default: $SPEECH_COREML_COMPUTE_UNITS, else each component's own).",
+        metavar="UNITS",
+    ),
+]
 Takers = Sequence[tuple[ModelInfo, ModelOption]]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from toolkit.bundle.checksums import sha256_of_json
 from toolkit.bundle.sources import source_digests
 from toolkit.bundle.writer import writing_to
-from toolkit.cache import cache_folder
+from toolkit.cache import cache_folder, put_in_place
 from toolkit.export.source import Source
 from toolkit.model import ModelInfo
 
@@ -95,7 +95,7 @@ def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign, n
         with writing_to(folder):
             foreign.write(fresh)
             (fresh / _COMPLETE).write_text(json.dumps({"of": name}), encoding="utf-8")
-            _publish(fresh, folder)
+            put_in_place(fresh, folder, _is_whole)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
@@ -113,15 +113,3 @@ def shown_name(folder: Path) -> str:
 def _is_whole(folder: Path) -> bool:
     """Whether it was finished, and no file that it links to has gone."""
     return (folder / _COMPLETE).is_file() and all(file.exists() for file in folder.rglob("*"))
-
-
-def _publish(fresh: Path, folder: Path) -> None:
-    """Put a finished folder in its place, unless another process has put the same one there and may be reading it."""
-    if _is_whole(folder):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if not _is_whole(folder):
-            raise

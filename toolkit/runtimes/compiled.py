@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import PackageEntry
-from toolkit.cache import cache_folder
+from toolkit.cache import cache_folder, put_in_place
 from toolkit.spec import ComputeUnits
 
 FOLDER = ".compiled"
@@ -92,8 +92,8 @@ class CompiledModels:
         try:
             self._compile(self._bundle.path / package.file, _model_in(fresh, package))
             (fresh / _COMPLETE).write_text(json.dumps({"package": package.file}), encoding="utf-8")
-            self._drop_stale(root, package)
-            _publish(fresh, folder)
+            self._drop_stale(root, package, folder)
+            put_in_place(fresh, folder, _is_whole)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return CompiledModel(_model_in(folder, package), fresh=True)
@@ -104,12 +104,15 @@ class CompiledModels:
     def _folder(self, root: Path, package: PackageEntry) -> Path:
         return root / f"{Path(package.file).stem}-{package.sha256[:16]}-{self._system}"
 
-    def _drop_stale(self, root: Path, package: PackageEntry) -> None:
-        """Compiled models of the same package as it was before, or of another system; only beside the bundle."""
+    def _drop_stale(self, root: Path, package: PackageEntry, kept: Path) -> None:
+        """Compiled models of the same package as it was before, or of another system; only beside the bundle.
+
+        `kept` is the present one's place: another process may have put it there and be reading it.
+        """
         if root.name != FOLDER:
             return
         for folder in root.iterdir():
-            if not folder.name.startswith(".") and _package_of(folder) in (package.file, None):
+            if folder != kept and not folder.name.startswith(".") and _package_of(folder) in (package.file, None):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -128,18 +131,6 @@ def _package_of(folder: Path) -> str | None:
         return str(json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))["package"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _publish(fresh: Path, folder: Path) -> None:
-    """Put a finished folder in its place, unless another process was faster."""
-    if _is_whole(folder):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if not _is_whole(folder):
-            raise
 
 
 def _writable(root: Path) -> bool:
