@@ -141,6 +141,20 @@ class TestCompiledOnce:
         runtime().load("part")
         assert len(framework.compiled) == 2
 
+    def test_what_another_process_put_there_meanwhile_stays(self, tmp_path):
+        class Slow(FakeFramework):
+            def compile_package(self, package, compiled):
+                other = bundle_of(tmp_path, (function("main"),), ONE)
+                CoremlRuntime(other, say=lambda text: None, framework=FakeFramework()).load("part")
+                (folder,) = [f for f in (tmp_path / FOLDER).iterdir() if not f.name.startswith(".")]
+                (folder / "mark").touch()
+                super().compile_package(package, compiled)
+
+        bundle = bundle_of(tmp_path, (function("main"),), ONE)
+        CoremlRuntime(bundle, say=lambda text: None, framework=Slow()).load("part")
+        (folder,) = (tmp_path / FOLDER).iterdir()
+        assert (folder / "mark").exists()
+
     def test_a_failure_leaves_nothing(self, runtime, framework, tmp_path):
         framework.uncompilable = "unknown op"
         with pytest.raises(LoadRefused, match="unknown op"):
