@@ -12,12 +12,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import CheckpointError
-from toolkit.export.source import Source, is_in, read_json
+from toolkit.export.source import Source, fetch_small_files, is_in, read_json
 from toolkit.export.weights import fetch_weights
 
 CLASS = "CohereAsrForConditionalGeneration"
@@ -137,16 +137,10 @@ class OriginalLayout:
         if not _is_original(original):
             return None
         config, extractor = translated_config(source.name, original), extractor_arguments(source.name, original)
-        small = ["config.json", *(file for file in (GENERATION, *TOKENIZER) if is_in(source, file))]
-        for file in small:
-            if file.endswith(".json"):
-                read_json(source, file)
-        folder = source.fetch(small)
-        found = OriginalCheckpoint(source.name, {file: folder / file for file in small}, config, extractor)
+        small = fetch_small_files(source, ("config.json", GENERATION, *TOKENIZER))
+        found = OriginalCheckpoint(source.name, small, config, extractor)
         _judge_small_files(found)
-        folder, weights = fetch_weights(source)
-        files = {**found.files, **{file: folder / file for file in weights}}
-        return OriginalCheckpoint(source.name, files, config, extractor)
+        return replace(found, files=small | fetch_weights(source))
 
 
 LAYOUTS = (OriginalLayout(),)

@@ -10,12 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import CheckpointError
-from toolkit.export.source import Source, is_in, read_json
+from toolkit.export.source import Source, fetch_small_files, is_in, read_json
 from toolkit.export.tensors import refuse_tensors
 from toolkit.export.weights import fetch_weights
 
@@ -106,16 +106,10 @@ class QwenLayout:
             return None
         config, bin_ms = translated_config(source.name, original), _bin_ms(source.name, original)
         _check_tokenizer_files(source)
-        small = ["config.json", *(file for file in (PREPROCESSOR, *TOKENIZER) if is_in(source, file))]
-        for file in small:
-            if file.endswith(".json"):
-                read_json(source, file)
-        folder = source.fetch(small)
-        found = QwenCheckpoint(source.name, {file: folder / file for file in small}, config, bin_ms)
+        small = fetch_small_files(source, ("config.json", PREPROCESSOR, *TOKENIZER))
+        found = QwenCheckpoint(source.name, small, config, bin_ms)
         _judge_small_files(found)
-        folder, weights = fetch_weights(source)
-        files = {**found.files, **{file: folder / file for file in weights}}
-        return QwenCheckpoint(source.name, files, config, bin_ms)
+        return replace(found, files=small | fetch_weights(source))
 
 
 LAYOUTS = (QwenLayout(),)

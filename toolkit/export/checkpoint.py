@@ -111,8 +111,8 @@ def fetch_folder(name: str) -> tuple[Path, str]:
     """
     hub_id, _, revision = name.partition("@")
     source = open_source(name) if Path(name).is_dir() else open_source(hub_id, revision or None)
-    source.fetch(_small_files(source))
-    folder, _ = fetch_weights(source)
+    folder = source.fetch(_small_files(source))
+    fetch_weights(source)
     return folder, f"{source.location}@{source.revision}" if source.revision else source.location
 
 

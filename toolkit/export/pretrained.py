@@ -118,7 +118,7 @@ def load_part(kind: Any, folder: Path, what: str, **options: Any) -> Any:
 
 
 @contextmanager
-def reading(folder: Path, problem: str, step: str) -> Iterator[None]:
+def reading(path: Path, problem: str, step: str) -> Iterator[None]:
     """Turn what libraries raise on a damaged file into one line.
 
     Raises:
@@ -131,11 +131,11 @@ def reading(folder: Path, problem: str, step: str) -> Iterator[None]:
     try:
         yield
     except (*known, SafetensorError, StrictDataclassError) as error:
-        raise CheckpointError(f"{shown_name(folder)} {problem}: {_reason(error)}", step) from error
+        raise CheckpointError(f"{shown_name(path)} {problem}: {_reason(error)}", step) from error
     except Exception as error:
         if type(error) is not Exception:  # the tokenizers library raises bare ones, and only those are meant here
             raise
-        raise CheckpointError(f"{shown_name(folder)} {problem}: {_reason(error)}", step) from error
+        raise CheckpointError(f"{shown_name(path)} {problem}: {_reason(error)}", step) from error
 
 
 @contextmanager

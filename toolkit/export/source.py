@@ -124,6 +124,23 @@ def read_json(source: Source, name: str) -> dict[str, Any]:
     return content
 
 
+def fetch_small_files(source: Source, names: Iterable[str]) -> dict[str, Path]:
+    """Have those of these small files on this machine that the source has; the ones in JSON are checked to be that.
+
+    Returns:
+        Each file's path by its name.
+
+    Raises:
+        CheckpointError: one cannot be fetched, or is no JSON object.
+    """
+    present = [name for name in names if is_in(source, name)]
+    for name in present:
+        if name.endswith(".json"):
+            read_json(source, name)
+    folder = source.fetch(present)
+    return {name: folder / name for name in present}
+
+
 def _parts(name: str, revision: str | None) -> tuple[str, str, str | None]:
     """Repository, file and revision of an `hf://` name."""
     path, _, pinned = name.removeprefix(HUB_SCHEME).partition("@")

@@ -47,11 +47,11 @@ def weight_files(source: Source, folder: str = "") -> list[str]:
     return []
 
 
-def fetch_weights(source: Source) -> tuple[Path, list[str]]:
+def fetch_weights(source: Source) -> dict[str, Path]:
     """Have the weight files of a model on this machine, whole.
 
     Returns:
-        The folder that holds them, and their names: a single file, or shards behind their index.
+        Each file's path by its name: a single file, or shards behind their index.
 
     Raises:
         CheckpointError: there are none in safetensors, or one is missing or damaged.
@@ -62,7 +62,7 @@ def fetch_weights(source: Source) -> tuple[Path, list[str]]:
     index = [INDEX] if INDEX in source.files else []
     folder = source.fetch([*index, *weights])
     check_weight_files(source.name, folder, weights)
-    return folder, [*index, *weights]
+    return {name: folder / name for name in (*index, *weights)}
 
 
 def _no_weights(source: Source) -> CheckpointError:

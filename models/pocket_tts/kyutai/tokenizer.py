@@ -10,6 +10,7 @@ from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
 from toolkit.errors import CheckpointError
+from toolkit.export.pretrained import reading
 
 VOICE, LATENT, VOICE_BOS, AUDIO_BOS = "<|audio_prompt|>", "<|audio_latent|>", "<|audio_prompt_bos|>", "<|audio_bos|>"
 # In the order of the class's own ids, 4000 to 4003.
@@ -40,10 +41,8 @@ def read_tokenizer(file: Path, vocabulary: int) -> Tokenizer:
     Raises:
         CheckpointError: it cannot be read, or has another number of tokens.
     """
-    try:
+    with reading(file, "is no tokenizer", _AGAIN):
         tokenizer = _of_sentencepiece(file.read_bytes()) if file.suffix == ".model" else Tokenizer.from_file(str(file))
-    except Exception as error:
-        raise CheckpointError(f"{file.name} is no tokenizer: {error}", _AGAIN) from error
     if (size := tokenizer.get_vocab_size()) != vocabulary:
         raise CheckpointError(f"{file.name} has {size} tokens, the configuration says {vocabulary}", _AGAIN)
     return tokenizer
