@@ -16,3 +16,8 @@ def command_runner(module, monkeypatch, capsys):
         return leaving.value.code or 0, out, err
 
     return call
+
+
+def own_lines(stderr):
+    """What a command says of itself, without the lines on what Core ML prepares where the suite runs as on a Mac."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("Core ML prepares "))
