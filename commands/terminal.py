@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.exceptions import Abort, Exit, TyperException
 
 from commands.native_output import divert_native_output
+from commands.voice import note as note
+from commands.voice import say, start_voice
 from toolkit.errors import ToolkitError
 
 GATE_FAILED = 1
@@ -30,6 +32,7 @@ def new_app(help_text: str | None = None) -> typer.Typer:
 
 def run(app: typer.Typer) -> None:
     """Run a command line and leave with the documented exit code."""
+    start_voice()
     with _ExitCodes():
         if sys.platform == "darwin":
             divert_native_output()
@@ -71,7 +74,7 @@ def _code(error: BaseException) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    say(f"error: {message}")
 
 
 def print_json(value: Any) -> None:
