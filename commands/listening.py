@@ -14,7 +14,8 @@ from toolkit.audio.read import check_source, read_audio
 from toolkit.contract import Aligner, Progress, Transcriber, aligner, transcriber
 from toolkit.errors import AudioError
 from toolkit.output.files import check_output, write_text
-from toolkit.output.formats import ONE_FILE_FORMATS, WORD_TIME_FORMATS, Format, Result, render, zero_length_words
+from toolkit.output.formats import ONE_FILE_FORMATS, WORD_TIME_FORMATS, Format, render
+from toolkit.output.result import Result, zero_length_words
 from toolkit.transcript import Transcript
 
 _ITEMS_LISTED = 5

@@ -30,4 +30,3 @@ def test_levels(capsys, level, said):
     info("b")
     detail("c")
     assert lines(capsys) == said
-
