@@ -24,7 +24,7 @@ Examples:
 
 def main() -> None:
     """Entry point of the `compare` script."""
-    run(app)
+    run(app, prints=True)
 
 
 def compare(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from commands.options import resolve_options, with_model_options
-from commands.terminal import new_app, print_json, run
+from commands.terminal import new_app, print_json, print_text, run
 from models import all_models
 from toolkit.model import ModelInfo
 
@@ -16,7 +16,7 @@ app = new_app("Convert speech models to Core ML packages.")
 
 def main() -> None:
     """Entry point of the `convert` script."""
-    run(app)
+    run(app, prints=True)
 
 
 @app.command("list")
@@ -30,7 +30,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['model']:24}{row['task']:16}{row['checkpoint']}\n{'':24}{row['summary']}")
+        print_text(f"{row['model']:24}{row['task']:16}{row['checkpoint']}\n{'':24}{row['summary']}")
 
 
 @app.command(epilog="Example:  convert inspect build/parakeet-tdt/demo")

@@ -44,7 +44,7 @@ def note(text: str) -> None:
     voice = _voice()
     if text not in voice.noted:
         voice.noted.add(text)
-        info(f"note: {text}")
+        info(f"note: {one_line(text)}")
 
 
 def info(text: str) -> None:
@@ -59,7 +59,14 @@ def detail(text: str) -> None:
         say(text)
 
 
+def one_line(text: str) -> str:
+    """The text without line breaks and repeated blanks."""
+    return " ".join(text.split())
+
+
 def say(text: str) -> None:
     """One line on stderr, whatever the level; a stderr that takes nothing is no reason to stop."""
+    if sys.stderr is None:  # closed; print would take stdout instead
+        return
     with contextlib.suppress(OSError):
-        print(" ".join(text.split()), file=sys.stderr, flush=True)  # noqa: T201
+        print(text, file=sys.stderr, flush=True)  # noqa: T201

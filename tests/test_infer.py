@@ -92,7 +92,7 @@ BAD_AUDIO = {
     "no_samples": (lambda p: written(p / "a.wav", []), "0 samples"),
     "nan": (lambda p: written(p / "a.wav", [0, np.nan] * 900, subtype="FLOAT"), "900 NaN"),
     "too_short": (lambda p: written(p / "a.wav", np.ones(100)), "shortest usable"),
-    "folder": (lambda p: p, "is a folder"),
+    "folder": (lambda p: p, "is a folder without audio files"),
     "missing": (lambda p: p / "none.wav", "does not exist"),
 }
 
@@ -101,10 +101,19 @@ BAD_AUDIO = {
 def test_bad_audio(run, tmp_path, case):
     make, complaint = BAD_AUDIO[case]
     target = tmp_path / "out.txt"
-    code, out, err = run(CLIP, make(tmp_path), "--output", target)
+    code, out, err = run(make(tmp_path), "--output", target)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert complaint in err
     assert not target.exists()
+
+
+@pytest.mark.parametrize("case", [case for case in BAD_AUDIO if case != "folder"])
+def test_bad_audio_among_others_costs_none_of_them(run, tmp_path, case):
+    make, complaint = BAD_AUDIO[case]
+    code, out, err = run(CLIP, make(tmp_path), CLIP)
+    assert (code, out, err.count("\n")) == (2, "ten of clubs\n" * 2, 2)
+    assert complaint in err
+    assert err.endswith("error: 1 of 3 files failed\n")
 
 
 def test_the_audio_is_never_written_over(run, tmp_path):
@@ -132,7 +141,7 @@ def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch)
         (["--output", "/"], "it is a folder"),
         (["--model", "wav"], "no model 'wav'"),
         (["--runtime", "tpu"], "tpu"),
-        (["--format", "doc"], "doc"),
+        (["--format", "txt,doc"], "not 'doc'"),
         (["--max-symbols", "-1"], "--max-symbols"),
         (["--max-symbols", "ten"], "--max-symbols is ten"),
         (["--checkpoint", "demo"], "No such option"),

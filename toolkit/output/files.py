@@ -9,6 +9,8 @@ from pathlib import Path
 from toolkit.errors import OutputError
 
 _NEXT_STEP = "Give a file in a writable folder with enough space."
+_FOLDER_STEP = "Give a writable folder, or one that can be made."
+_PREFIX_CHARACTERS = 40  # of a temporary file's name, so that a name of the greatest length has one too
 
 
 def check_output(path: Path) -> None:
@@ -23,6 +25,19 @@ def check_output(path: Path) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}", _NEXT_STEP)
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"cannot write {path}: the folder {path.parent} is read-only", _NEXT_STEP)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that could not be made, or written to, before any work is done.
+
+    Raises:
+        OutputError: it, or the folder it would be made in, is read-only or no folder.
+    """
+    nearest = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write to {path}: {nearest} is not a folder", _FOLDER_STEP)
+    if not os.access(nearest, os.W_OK):
+        raise OutputError(f"cannot write to {path}: the folder {nearest} is read-only", _FOLDER_STEP)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     check_output(path)
     with disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_PREFIX_CHARACTERS]}.")
     os.close(handle)
     try:
         yield Path(name)

@@ -9,9 +9,9 @@ no times. An alignment has `"zero_length"` after the words, always: the indices 
 Several files give an array of such objects, each with `file` first; a file that failed is `{"file", "error"}`. `jsonl`
 has the same objects, one per line.
 
-`tsv` is openai-whisper's table: start and end in milliseconds and text, a row per subtitle, or per segment where a model
-has no word times. Subtitles and rows of several files follow one another in the order given, each with times from its
-own start. A TextGrid holds one file (toolkit/output/textgrid.py). Subtitles and TextGrids need word times.
+`tsv` is openai-whisper's table: start and end in milliseconds and text, a row per subtitle, or per segment where a
+model has no word times. Subtitles and rows of several files follow one another in the order given, each with times from
+its own start. A TextGrid holds one file (toolkit/output/textgrid.py). Subtitles and TextGrids need word times.
 """
 
 from collections.abc import Callable, Iterable
