@@ -8,15 +8,21 @@ import typer
 
 from commands.options import resolve_options, with_model_options
 from commands.terminal import new_app, print_json, print_text, run
+from commands.version import VersionOption
 from models import all_models
 from toolkit.model import ModelInfo
 
-app = new_app("Convert speech models to Core ML packages.")
+app = new_app()
 
 
 def main() -> None:
     """Entry point of the `convert` script."""
     run(app, prints=True)
+
+
+@app.callback()
+def convert(version: VersionOption = False) -> None:
+    """Convert speech models to Core ML packages."""
 
 
 @app.command("list")

@@ -10,7 +10,7 @@ from typing import Any
 
 from typer.exceptions import Exit
 
-from commands.voice import note
+from commands.voice import discard, note
 from toolkit.errors import OutputError
 
 READER_LEFT = 141  # 128 + SIGPIPE, as shells report it
@@ -90,7 +90,11 @@ def guarded_stdout() -> Iterator[None]:
     before = sys.stdout
     sys.stdout = guarded = Stdout(before)
     try:
-        yield
+        try:
+            yield
+        except SystemExit:  # completion's way to end
+            guarded.flush()
+            raise
         guarded.flush()
     finally:
         sys.stdout = before
@@ -110,18 +114,12 @@ def _failures(stream: Any) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        _discard(stream)
+        discard(stream)
         raise ReaderLeft from error
     except OSError as error:
-        _discard(stream)
+        discard(stream)
         step = "Write to a file, or make room."
         raise OutputError(f"cannot write {NAME}: {error.strerror or error}", step) from error
-
-
-def _discard(stream: Any) -> None:
-    """Drop what is buffered: Python would write it once more at the end, fail, and exit with 120."""
-    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _closed() -> OutputError:

@@ -28,11 +28,9 @@ _END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # 143 and 129, as shells report 
 INTERNAL_FAULT = 4
 
 
-def new_app(help_text: str | None = None) -> typer.Typer:
+def new_app() -> typer.Typer:
     """A command line with the project's settings."""
-    return typer.Typer(
-        help=help_text, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
-    )
+    return typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 
 def set_level(*, quiet: bool, verbose: bool) -> None:

@@ -1,10 +1,11 @@
 """What a run says on stderr beside errors: notes, each text once, and how much of it the user asked for."""
 
 import contextlib
+import os
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Level = Literal["quiet", "normal", "verbose"]
 
@@ -68,5 +69,13 @@ def say(text: str) -> None:
     """One line on stderr, whatever the level; a stderr that takes nothing is no reason to stop."""
     if sys.stderr is None:  # closed; print would take stdout instead
         return
-    with contextlib.suppress(OSError):
+    try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: Any) -> None:
+    """Drop what a stream that failed still holds: Python would write it once more at the end, and exit with 120."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

@@ -294,7 +294,10 @@ BAD_USAGE = {
         "heron speaks: give --text or --text-file instead of AUDIO",
     ),
     "format": (["--text", "a", "--format", "txt", "--output", "a.wav"], "heron speaks: --format is for models that"),
-    "no_such_format": (["--text", "a", "--format", "doc", "--output", "a.wav"], "heron speaks: --format is for models that listen"),
+    "no_such_format": (
+        ["--text", "a", "--format", "doc", "--output", "a.wav"],
+        "heron speaks: --format is for models that listen",
+    ),
     "nowhere": (["--text", "a"], "give --output FILE.wav or .flac, or --stream to write raw PCM to stdout"),
     "suffix": (["--text", "a", "--output", "a.mp3"], "cannot write a.mp3: audio is written as WAV or FLAC"),
     "streamed_suffix": (["--text", "a", "--stream", "--output", "a.txt"], "audio is written as WAV or FLAC"),
