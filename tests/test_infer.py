@@ -141,6 +141,8 @@ def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch)
         (["--bundle", "/nowhere/bundle"], "no bundle at /nowhere/bundle"),
         (["--output", "/nowhere/a.txt"], "no folder /nowhere"),
         (["--output", "/"], "it is a folder"),
+        (["--output", "n" * 300], "File name too long"),
+        (["--output-dir", "n" * 300], "File name too long"),
         (["--model", "wav"], "no model 'wav'"),
         (["--runtime", "tpu"], "tpu"),
         (["--format", "txt,doc"], "not 'doc'"),

@@ -26,13 +26,19 @@ def expand_sources(given: Iterable[str], note: Callable[[str], None] = lambda te
         note: takes one line about what is left out.
 
     Raises:
-        AudioError: a folder cannot be read, or has no audio file.
+        AudioError: a folder cannot be read, or has no audio file; or the system takes no such name.
     """
     sources: list[str] = []
     for source in given:
-        folder = Path(source)
-        sources += _audio_files(folder, note) if source != STDIN and folder.is_dir() else [source]
+        sources += _audio_files(Path(source), note) if source != STDIN and _is_folder(source) else [source]
     return sources
+
+
+def _is_folder(source: str) -> bool:
+    try:
+        return Path(source).is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise AudioError(f"{source} cannot be read: {error.strerror or error}", "Check the path.") from error
 
 
 def _audio_files(folder: Path, note: Callable[[str], None]) -> list[str]:

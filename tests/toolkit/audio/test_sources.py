@@ -36,6 +36,11 @@ def test_a_folder_without_audio(tmp_path):
         expand_sources([str(tmp_path)])
 
 
+def test_a_name_that_is_too_long():
+    with pytest.raises(AudioError, match="n cannot be read: File name too long"):
+        expand_sources(["n" * 300])
+
+
 def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")

@@ -19,6 +19,12 @@ def result(file="a.wav"):
     return Result(file, Transcript("hi", 1.0, (Word("hi", 0.0, 0.5, 1.0),), ()), 1.0, "portable", "m")
 
 
+def interrupted_after(sink, count):
+    for index in range(count):
+        sink.add(index, result())
+    raise KeyboardInterrupt
+
+
 def test_a_stream_has_each_piece_at_once():
     out = []
     with stream_sink(Document("txt", several=True), out.append) as sink:
@@ -32,8 +38,7 @@ def test_a_stream_has_each_piece_at_once():
 def test_json_that_was_begun_is_ended_if_the_run_is_interrupted():
     out = []
     with pytest.raises(KeyboardInterrupt), stream_sink(Document("json", several=True), out.append) as sink:
-        sink.add(0, result())
-        raise KeyboardInterrupt
+        interrupted_after(sink, 1)
     assert [entry["text"] for entry in json.loads("".join(out))] == ["hi"]
 
 
@@ -51,9 +56,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         sink.add(0, result())
         assert not path.exists()
     with pytest.raises(KeyboardInterrupt), file_sink(path, Document("txt", several=True)) as sink:
-        sink.add(0, result())
-        sink.add(1, result())
-        raise KeyboardInterrupt
+        interrupted_after(sink, 2)
     assert (path.read_text(), os.listdir(tmp_path)) == ("hi\n", ["a.txt"])
 
 
