@@ -7,6 +7,7 @@ import typer
 
 from commands.options import UnitsOption, with_model_options
 from commands.terminal import new_app, run
+from commands.version import VersionOption
 from models import all_models
 
 app = new_app()
@@ -24,7 +25,7 @@ Examples:
 
 def main() -> None:
     """Entry point of the `compare` script."""
-    run(app)
+    run(app, prints=True)
 
 
 def compare(
@@ -77,6 +78,7 @@ def compare(
             "--ranges", help="Instead of the ladder: the magnitude of every value, and what float16 cannot represent."
         ),
     ] = False,
+    version: VersionOption = False,
     *,
     extra: dict[str, Any],
 ) -> None:

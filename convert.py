@@ -7,16 +7,22 @@ from typing import Annotated, Any, Literal
 import typer
 
 from commands.options import resolve_options, with_model_options
-from commands.terminal import new_app, print_json, run
+from commands.terminal import new_app, print_json, print_text, run
+from commands.version import VersionOption
 from models import all_models
 from toolkit.model import ModelInfo
 
-app = new_app("Convert speech models to Core ML packages.")
+app = new_app()
 
 
 def main() -> None:
     """Entry point of the `convert` script."""
-    run(app)
+    run(app, prints=True)
+
+
+@app.callback()
+def convert(version: VersionOption = False) -> None:
+    """Convert speech models to Core ML packages."""
 
 
 @app.command("list")
@@ -30,7 +36,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['model']:24}{row['task']:16}{row['checkpoint']}\n{'':24}{row['summary']}")
+        print_text(f"{row['model']:24}{row['task']:16}{row['checkpoint']}\n{'':24}{row['summary']}")
 
 
 @app.command(epilog="Example:  convert inspect build/parakeet-tdt/demo")

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import typer
-
-from commands.terminal import print_json, progress
+from commands.terminal import print_json, print_text, progress
 from parity.ladder.tables import TitledTable
 from parity.report.files import check_page
 from parity.report.html.page import html_from_tables
@@ -52,7 +50,7 @@ def bench_bundle(folder: Path, units: str, runs: int, *, as_json: bool, report: 
     if as_json:
         print_json([asdict(timing) for timing in timings])
     else:
-        typer.echo(table(timings))
+        print_text(table(timings))
 
 
 def titled(timings: list[Timing]) -> TitledTable:

@@ -8,7 +8,7 @@ from rich.progress import Progress
 from commands.blaming import walk_of_bundle
 from commands.compare_request import CompareRequest
 from commands.demo import demo_bundle, demo_recogniser
-from commands.terminal import GATE_FAILED, progress, step_reporter
+from commands.terminal import GATE_FAILED, print_text, progress, step_reporter
 from parity.ladder.capture import Capture, check_capture, check_capture_output, check_model, read_capture
 from parity.ladder.engine import open_subject, run_ladder
 from parity.ladder.ladder import LadderResult, passed
@@ -45,7 +45,7 @@ def compare_models(request: CompareRequest) -> None:
     if screen:
         screen.finish(results)
     else:
-        typer.echo(json_from_results(results))
+        print_text(json_from_results(results))
     if request.report:
         write_text(request.report, report_text(request.report, results))
     if code or not passed(results):

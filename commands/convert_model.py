@@ -7,7 +7,7 @@ import typer
 
 from commands.conversion import ConvertRequest, convert, prepare
 from commands.describe import describe_bundle, describe_plan, text_from_description
-from commands.terminal import GATE_FAILED, print_json, progress, step_reporter
+from commands.terminal import GATE_FAILED, complain, note, print_json, print_text, progress, step_reporter
 from toolkit.lint.placement import placement_notes
 
 __all__ = ["ConvertRequest", "convert_model", "inspect_bundle"]
@@ -21,18 +21,18 @@ def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> N
         typer.Exit: a package is out of its gate.
     """
     prepared = prepare(request)
-    for note in prepared.plan.notes:
-        typer.echo(f"note: {note}", err=True)
+    for text in prepared.plan.notes:
+        note(text)
     if dry_run:
         _print(describe_plan(prepared), as_json)
         return
     with progress() as bar:
         result = convert(prepared, step_reporter(bar, f"convert {request.model.id}"))
-    for note in placement_notes(result.bundle.manifest, request.model):
-        typer.echo(f"note: {note}", err=True)
+    for text in placement_notes(result.bundle.manifest, request.model):
+        note(text)
     _print(describe_bundle(result.bundle.path) | {"converted": result.converted, "kept": result.kept}, as_json)
     if not result.passed:
-        typer.echo("error: a package fails its gate (FAILED above); see docs/debugging-accuracy.md", err=True)
+        complain("a package fails its gate (FAILED above); see docs/debugging-accuracy.md")
         raise typer.Exit(GATE_FAILED)
 
 
@@ -49,4 +49,4 @@ def _print(description: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(description)
     else:
-        typer.echo(text_from_description(description))
+        print_text(text_from_description(description))

@@ -7,12 +7,13 @@ from typing import Any
 
 import typer
 
+from commands.output_options import OutputOptions
+from commands.voice import info
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.component import Runtime
 from toolkit.compute_units import UnitsChoice
 from toolkit.errors import ToolkitError
 from toolkit.model import ModelInfo
-from toolkit.output.formats import Format
 from toolkit.runtimes.coreml import CoremlRuntime
 from toolkit.runtimes.open import RuntimeChoice, open_runtime
 
@@ -24,12 +25,11 @@ class InferRequest:
     """What `infer` was asked to do.
 
     Attributes:
-        audio: files, or `-` for standard input.
+        audio: files, folders, or `-` for standard input.
         model: the family.
         bundle: folder; None is the model's demo bundle.
         runtime: its name, or `auto`.
-        form: of the output; None is the task's default.
-        output: file to write; None is standard output.
+        output: where to write, and in which formats.
         options: the model's own options, resolved.
         given: names of those options that were given on the command line.
         units: compute units that the run asked for, on Core ML.
@@ -39,8 +39,7 @@ class InferRequest:
     model: ModelInfo
     bundle: Path | None
     runtime: RuntimeChoice
-    form: Format | None
-    output: Path | None
+    output: OutputOptions
     options: dict[str, Any]
     given: frozenset[str]
     units: UnitsChoice
@@ -53,7 +52,7 @@ class InferRequest:
     def report_loads(self, runtime: Runtime) -> None:
         """One line on stderr for what Core ML took to load, which is no part of the speed reported."""
         if isinstance(runtime, CoremlRuntime) and (line := runtime.load_summary()):
-            typer.echo(line, err=True)
+            info(line)
 
     def text(self, what: str) -> str:
         """The text of --text or --text-file.
@@ -74,6 +73,8 @@ class InferRequest:
         if not text.strip():
             shown = "--text" if file is None else _name(file)
             raise ToolkitError(f"{shown} {'has no words' if text else 'is empty'}", f"Give {what}.")
+        if not _is_unicode(text):
+            raise ToolkitError("--text is not UTF-8 text", "Save it as UTF-8 in a file, and give --text-file.")
         return str(text.strip())
 
 
@@ -96,6 +97,15 @@ def _read_text(file: str) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise ToolkitError(f"{_name(file)} is not UTF-8 text (byte {error.start})", "Save it as UTF-8.") from error
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether all of an argument could be decoded; what could not would be written nowhere."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _name(file: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 from commands.infer_request import InferRequest
 from commands.listening import align, transcribe
 from commands.options import model_of_bundle, resolve_options
+from commands.output_options import OutputOptions
 from commands.speaking import speak
 from models import find_model
 from toolkit.model import ModelInfo, Task
-from toolkit.output.formats import Format
 from toolkit.runtimes.open import RuntimeChoice, check_runtime, units_of_option
 
 DEFAULT_MODEL = "parakeet-tdt"
@@ -27,8 +27,7 @@ def run_inference(
     model: str | None,
     bundle: Path | None,
     runtime: RuntimeChoice,
-    form: Format | None,
-    output: Path | None,
+    output: OutputOptions,
     compute_units: str | None,
     given: dict[str, Any],
 ) -> None:
@@ -37,7 +36,7 @@ def run_inference(
     options = resolve_options(chosen, "infer", given)
     check_runtime(runtime)
     units = units_of_option(compute_units)
-    TASKS[chosen.task](InferRequest(audio, chosen, bundle, runtime, form, output, options, frozenset(given), units))
+    TASKS[chosen.task](InferRequest(audio, chosen, bundle, runtime, output, options, frozenset(given), units))
 
 
 def _model(name: str | None, bundle: Path | None) -> ModelInfo:

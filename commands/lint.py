@@ -5,9 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from commands.terminal import print_json
+from commands.terminal import print_json, print_text
 from toolkit.lint.forecast import Finding, Forecast, forecast
 from toolkit.lint.rule import SEVERITIES, Rule
 from toolkit.lint.target import Chip, MacOS, Target
@@ -25,7 +23,7 @@ def lint_path(path: Path, macos: MacOS | None, chip: Chip | None, *, as_json: bo
     if as_json:
         print_json(description_from_forecast(found))
     else:
-        typer.echo(text_from_forecast(found))
+        print_text(text_from_forecast(found))
 
 
 def description_from_forecast(found: Forecast) -> dict[str, Any]:

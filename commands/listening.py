@@ -1,47 +1,45 @@
 """`infer` for models that listen: transcribe audio files, or align one with its text."""
 
-import time
-from collections.abc import Callable
-from pathlib import Path
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import typer
 from typer.exceptions import TyperException
 
 from commands.infer_request import STDIN, InferRequest
-from commands.terminal import progress, step_reporter
-from toolkit.audio.read import check_source, read_audio
-from toolkit.contract import Aligner, Progress, Transcriber, aligner, transcriber
-from toolkit.errors import AudioError
-from toolkit.output.files import check_output, write_text
-from toolkit.output.formats import ONE_FILE_FORMATS, WORD_TIME_FORMATS, Format, Result, render, zero_length_words
+from commands.output_options import Output, checked_output
+from commands.terminal import complain, note, progress, step_reporter
+from commands.voice import detail
+from toolkit.audio.read import check_source
+from toolkit.audio.sources import expand_sources
+from toolkit.batch import Listener
+from toolkit.component import Runtime
+from toolkit.contract import Progress, aligner, transcriber
+from toolkit.errors import ToolkitError
+from toolkit.output.result import Failure, Result, zero_length_words
 from toolkit.transcript import Transcript
 
 _ITEMS_LISTED = 5
 
-Call = Callable[[np.ndarray, Progress], Transcript]
-
 
 def transcribe(request: InferRequest) -> None:
     """Write the transcript of each file."""
-    form = _checked_form(request)
+    output = _checked(request)
     bundle, runtime = request.open()
     pipeline = transcriber(request.model, bundle, runtime, request.options)
-    results = [_result(source, request, pipeline, pipeline.transcribe, runtime.name) for source in request.audio]
-    request.report_loads(runtime)
-    for result in results:
-        _report_cut(result)
-    _write(request, render(results, form))
+    _listen(request, output, Listener(pipeline, pipeline.transcribe, request.model, runtime.name), runtime)
 
 
 def align(request: InferRequest) -> None:
     """Write the times of the words of a text in one file; the model declares `text`, `text_file` and `language`."""
-    form = _checked_form(request)
+    output = _checked(request)
     options = dict(request.options)
     _, file, language = (options.pop(name) for name in ("text", "text_file", "language"))
-    if len(request.audio) > 1:
-        raise typer.BadParameter(f"{request.model.id} aligns one file with its text; {len(request.audio)} were given")
-    if file == STDIN == request.audio[0]:
+    if len(output.sources) > 1:
+        raise typer.BadParameter(f"{request.model.id} aligns one file with its text; {len(output.sources)} were given")
+    if file == STDIN == output.sources[0]:
         raise typer.BadParameter("standard input (-) can be read only once: give AUDIO or --text-file another way")
     text = request.text("the words of the recording")
     bundle, runtime = request.open()
@@ -50,52 +48,80 @@ def align(request: InferRequest) -> None:
     def call(samples: np.ndarray, on_progress: Progress) -> Transcript:
         return pipeline.align(samples, text, language or None, on_progress)
 
-    result = _result(request.audio[0], request, pipeline, call, runtime.name)
-    request.report_loads(runtime)
-    _report_zero_length(result)
-    _write(request, render([result], form))
+    _listen(request, output, Listener(pipeline, call, request.model, runtime.name), runtime)
 
 
-def _checked_form(request: InferRequest) -> Format:
-    """The format to write, once audio files, output and format fit each other."""
-    audio, form = request.audio, request.form or "txt"
-    if not audio:
+def _checked(request: InferRequest) -> Output:
+    """The files and where their results go, once audio files, output and format fit each other."""
+    if not request.audio:
         raise TyperException("Missing argument 'AUDIO...'")
-    if audio.count(STDIN) > 1:
+    if request.audio.count(STDIN) > 1:
         raise typer.BadParameter("standard input (-) can be read only once")
-    if form in ONE_FILE_FORMATS and len(audio) > 1:
-        raise typer.BadParameter(f"--format {form} is for one file; {len(audio)} were given")
-    if form in WORD_TIME_FORMATS and not request.model.word_times:
-        raise typer.BadParameter(f"--format {form} needs word times, which {request.model.id} does not give: txt, json")
-    for source in audio:
-        check_source(source)
-    if request.output:
-        check_output(request.output)
-        if any(source != STDIN and request.output.resolve() == Path(source).resolve() for source in audio):
-            raise typer.BadParameter(f"--output {request.output} is one of the audio files and would replace it")
-    return form
+    sources = expand_sources(request.audio, note)
+    output = checked_output(request.output, sources, request.model)
+    if len(sources) == 1:
+        check_source(sources[0])
+    return output
 
 
-def _result(source: str, request: InferRequest, pipeline: Transcriber | Aligner, call: Call, runtime: str) -> Result:
-    samples = read_audio(source, pipeline.sample_rate)
+def _listen(request: InferRequest, output: Output, listener: Listener, runtime: Runtime) -> None:
+    """Write each file's result when it is done, and say what failed.
+
+    Raises:
+        ToolkitError: of the one file.
+        typer.Exit: some of several files failed, with the code of the worst.
+    """
+    failures: list[Failure] = []
+    with output.sink() as sink:
+        for index, outcome in enumerate(listener.outcomes(output.sources, _watched)):
+            if isinstance(outcome, Result) or len(output.sources) > 1:
+                outcome = sink.add(index, outcome)
+            if isinstance(outcome, Result):
+                _report(outcome)
+                continue
+            if len(output.sources) == 1:
+                raise outcome.error
+            _report_failure(outcome)
+            failures.append(outcome)
+        if len(failures) == len(output.sources):
+            _leave(failures, output)  # within the context: an --output stays as it was
+    request.report_loads(runtime)
+    _leave(failures, output)
+
+
+def _leave(failures: list[Failure], output: Output) -> None:
+    if failures:
+        complain(f"{len(failures)} of {len(output.sources)} files failed")
+        raise typer.Exit(max(failure.exit_code for failure in failures))
+
+
+@contextmanager
+def _watched(source: str) -> Iterator[Progress]:
     with progress() as bar:
         report = step_reporter(bar, source)
-        pipeline.load(len(samples))  # once a runtime; no part of the speed reported
-        start = time.perf_counter()
-        try:
-            transcript = call(samples, lambda done, of: report("windows", done, of))
-        except AudioError as error:
-            raise AudioError(f"{source}: {error.message}", error.next_step) from error
-        elapsed_s = time.perf_counter() - start
-    speed = transcript.duration_s / elapsed_s
-    return Result(source, transcript, speed, runtime, request.model.id, request.model.task)
+        yield lambda done, of: report("windows", done, of)
 
 
-def _write(request: InferRequest, text: str) -> None:
-    if request.output:
-        write_text(request.output, text)
-    else:
-        typer.echo(text, nl=False)
+def _report(result: Result) -> None:
+    """What the user should know of one file, on stderr."""
+    _report_cut(result)
+    if result.task == "alignment":
+        _report_zero_length(result)
+    elif not result.transcript.text.strip():
+        note(f"no speech was found in {_shown(result.file)}")
+    duration_s = result.transcript.duration_s
+    detail(f"{_shown(result.file)}: {duration_s:.2f} s of audio, RTFx {result.rtfx:.2f}, {result.runtime}")
+
+
+def _report_failure(failure: Failure) -> None:
+    if not isinstance(failure.error, ToolkitError):
+        traceback.print_exception(failure.error)
+    file, message = _shown(failure.file), failure.message
+    complain(message if file in message else f"{file}: {message}")
+
+
+def _shown(file: str) -> str:
+    return "standard input" if file == STDIN else file
 
 
 def _report_cut(result: Result) -> None:
@@ -103,7 +129,7 @@ def _report_cut(result: Result) -> None:
     cut = [segment for segment in result.transcript.segments if segment.stop != "eos"]
     if cut:
         pieces = _listed([f"{s.start_s:.1f} to {s.end_s:.1f} s ({s.stop})" for s in cut])
-        typer.echo(f"note: {result.file}: the text of {pieces} may be incomplete", err=True)
+        note(f"{result.file}: the text of {pieces} may be incomplete")
 
 
 def _report_zero_length(result: Result) -> None:
@@ -112,7 +138,7 @@ def _report_zero_length(result: Result) -> None:
     indices = zero_length_words(words)
     if indices:
         listed = _listed([f"{words[i].text} ({words[i].start_s:.2f} s)" for i in indices])
-        typer.echo(f"note: {len(indices)} of {len(words)} words have zero duration: {listed}", err=True)
+        note(f"{len(indices)} of {len(words)} words have zero duration: {listed}")
 
 
 def _listed(items: list[str]) -> str:

@@ -8,7 +8,7 @@ import typer
 from commands.compare_request import CompareRequest
 from commands.comparing import clips_of
 from commands.demo import demo_bundle
-from commands.terminal import GATE_FAILED, progress
+from commands.terminal import GATE_FAILED, note, print_text, progress
 from parity.ladder.packages import CLIPS_EXERCISED
 from parity.localise.command import check_functions, json_from_findings, look_inside
 from parity.localise.terminal import print_findings
@@ -43,7 +43,7 @@ def localise(request: CompareRequest, layers: str | None, *, ranges: bool, given
             clips = clips_of(examples, model, bundle.manifest.host["sample_rate"], num_files, bar)
             found.append(look_inside(model, bundle, list(clips), layers, ranges))
     if request.as_json:
-        typer.echo(json_from_findings(found))
+        print_text(json_from_findings(found))
     else:
         print_findings(found)
     if not all(one.passed for one in found):
@@ -88,7 +88,7 @@ def _bundles(models: list[ModelInfo], folder: Path | None) -> dict[str, Bundle]:
         except NoDemo as error:
             if len(models) == 1:
                 raise
-            typer.echo(f"note: {model.id} is skipped: {error.message}", err=True)
+            note(f"{model.id} is skipped: {error.message}")
     return bundles
 
 

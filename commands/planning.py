@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import typer
-
-from commands.terminal import print_json, progress
+from commands.terminal import print_json, print_text, progress
 from parity.ladder.tables import TitledTable
 from parity.report.files import check_page
 from parity.report.html.page import html_from_tables
@@ -76,7 +74,7 @@ def plan_bundle(folder: Path, units: str, *, as_json: bool, report: Path | None 
     if as_json:
         print_json([_json(one) for one in compared])
     else:
-        typer.echo(text_of(compared))
+        print_text(text_of(compared))
 
 
 def shares_of(compared: Iterable[Compared]) -> TitledTable:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from commands.terminal import print_json
+from commands.terminal import note, print_json, print_text
+from commands.voice import say
 from models import find_model
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.bundle.manifest import CheckpointEntry, Manifest
@@ -84,7 +83,7 @@ def _check_gates(bundle: Bundle, *, allow_failed: bool) -> None:
 def _note_missing(manifest: Manifest) -> None:
     """Say what `convert` makes by default and the bundle does not have: with --only, most likely a mistake."""
     if missing := [name for name in find_model(manifest.model).components if manifest.component(name) is None]:
-        typer.echo(f"note: the bundle has no {', '.join(missing)}: `infer` may not be able to use it", err=True)
+        note(f"the bundle has no {', '.join(missing)}: `infer` may not be able to use it")
 
 
 def _licence(manifest: Manifest) -> Licence:
@@ -95,7 +94,7 @@ def _licence(manifest: Manifest) -> Licence:
         names = licence_names(source.files)
         return read_licence(source.fetch(names)) if names else Licence()
     except CheckpointError as error:
-        typer.echo(f"note: the licence of {checkpoint.id} is not known here: {error.message}", err=True)
+        note(f"the licence of {checkpoint.id} is not known here: {error.message}")
         return Licence()
 
 
@@ -114,10 +113,10 @@ def _show(request: PublishRequest, card: str, files: Files) -> None:
         print_json(_facts(request, files) | {"dry_run": True, "card": card})
         return
     if not request.card:
-        typer.echo(card)
-    typer.echo(f"would upload {len(sizes)} files, {megabytes(sum(sizes.values()))}, to {request.repository}:", err=True)
+        print_text(card)
+    say(f"would upload {len(sizes)} files, {megabytes(sum(sizes.values()))}, to {request.repository}:")
     for name, size in sizes.items():
-        typer.echo(f"{megabytes(size):>12}  {name}", err=True)
+        say(f"{megabytes(size):>12}  {name}")
 
 
 def _report(request: PublishRequest, address: str, files: Files) -> None:
@@ -125,8 +124,8 @@ def _report(request: PublishRequest, address: str, files: Files) -> None:
         print_json(_facts(request, files) | {"dry_run": False, "commit": address})
         return
     total = megabytes(sum(map(size_of, files.values())))
-    typer.echo(f"published {len(files)} files, {total}: {address}")
-    typer.echo(f"use it with: infer --bundle hub:{request.repository}")
+    print_text(f"published {len(files)} files, {total}: {address}")
+    print_text(f"use it with: infer --bundle hub:{request.repository}")
 
 
 def _facts(request: PublishRequest, files: Files) -> dict[str, object]:

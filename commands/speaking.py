@@ -10,7 +10,10 @@ import numpy as np
 import typer
 
 from commands.infer_request import InferRequest
-from commands.terminal import progress, step_reporter
+from commands.stdout import NAME as STDOUT
+from commands.stdout import ReaderLeft, check_stdout
+from commands.terminal import note, progress, step_reporter
+from commands.voice import info, level
 from toolkit.contract import Speaker, speaker
 from toolkit.errors import RuntimeFault
 from toolkit.output.audio import (
@@ -21,9 +24,6 @@ from toolkit.output.audio import (
     stream_wav,
     write_audio,
 )
-
-STDOUT = "standard output"
-BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,13 @@ def destination(output: Path | None, stream: bool) -> Destination:
         stream: write each block as soon as it is made.
 
     Raises:
-        typer.BadParameter: neither is given, or stdout is closed or a terminal.
-        OutputError: the file cannot be written, or cannot grow.
+        typer.BadParameter: neither is given, or stdout is a terminal.
+        OutputError: the file cannot be written, or cannot grow; or stdout is closed.
     """
     if output is None:
         if not stream:
             raise typer.BadParameter("give --output FILE.wav or .flac, or --stream to write raw PCM to stdout")
-        if not sys.stdout:
-            raise typer.BadParameter("--stream writes raw PCM to stdout, which is closed: give --output")
+        check_stdout()
         if sys.stdout.isatty():
             raise typer.BadParameter("--stream writes raw PCM to stdout, a terminal here: pipe it, or give --output")
         descriptor = sys.stdout.fileno()
@@ -101,28 +100,28 @@ def speak(request: InferRequest) -> None:
 
     Raises:
         typer.BadParameter: audio or a text format was given.
-        typer.Exit: the process reading the stream closed its end.
+        ReaderLeft: the process reading the stream closed its end.
     """
     if request.audio:
         raise typer.BadParameter(f"{request.model.id} speaks: give --text or --text-file instead of AUDIO")
-    if request.form:
-        raise typer.BadParameter(f"{request.model.id} speaks: --format is for models that listen")
+    if flags := request.output.for_transcripts:
+        raise typer.BadParameter(f"{request.model.id} speaks: {flags[0]} is for models that listen")
     options = dict(request.options)
     _, _, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
-    to = destination(request.output, stream)
+    to = destination(request.output.file, stream)
     text = request.text("the words to speak")
     bundle, runtime = request.open()
     pipeline = speaker(request.model, bundle, runtime, options)
     try:
         speech = spoken(pipeline, text, to)
     except BrokenPipeError as error:  # the reader of stdout has enough
-        raise typer.Exit(BROKEN_PIPE) from error
+        raise ReaderLeft from error
     request.report_loads(runtime)
-    notes = list(pipeline.notes)
+    for text in pipeline.notes:
+        note(text)
     if speech.clipped:
-        notes.append(f"{speech.clipped} samples were too loud and are clipped")
-    for line in [*(f"note: {note}" for note in notes), speech.summary(runtime.name)]:
-        typer.echo(line, err=True)
+        note(f"{speech.clipped} samples were too loud and are clipped")
+    info(speech.summary(runtime.name))
 
 
 def spoken(pipeline: Speaker, text: str, to: Destination) -> Speech:
@@ -144,7 +143,7 @@ def spoken(pipeline: Speaker, text: str, to: Destination) -> Speech:
         chunks = len(pipeline.chunks(text))
 
         def announce(first_audio_s: float) -> None:
-            if to.live:
+            if to.live and level() != "quiet":
                 line = f"{to.name}: first audio after {_milliseconds(first_audio_s)}"
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 

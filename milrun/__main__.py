@@ -30,6 +30,9 @@ _HEADER = ("name", "op", "dtype", "shape", "min", "max", "non-finite", "PyTorch 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parse(arguments)
+    if sys.stdout is None:
+        print("milrun: standard output is closed", file=sys.stderr)
+        return 2
     try:
         _run(options)
         sys.stdout.flush()

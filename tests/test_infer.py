@@ -15,6 +15,8 @@ import infer as command
 from tests.command_runner import command_runner
 from tests.models.parakeet_tdt.host import ReferenceRuntime, host_bundle, host_constants
 from tests.models.parakeet_tdt.tiny import DEMO
+from toolkit.audio.read import read_audio
+from toolkit.batch import Listener
 
 RATE = 16000
 CLIP = DEMO.parents[1] / "clips" / "ps_cards_001.wav"
@@ -92,7 +94,7 @@ BAD_AUDIO = {
     "no_samples": (lambda p: written(p / "a.wav", []), "0 samples"),
     "nan": (lambda p: written(p / "a.wav", [0, np.nan] * 900, subtype="FLOAT"), "900 NaN"),
     "too_short": (lambda p: written(p / "a.wav", np.ones(100)), "shortest usable"),
-    "folder": (lambda p: p, "is a folder"),
+    "folder": (lambda p: p, "is a folder without audio files"),
     "missing": (lambda p: p / "none.wav", "does not exist"),
 }
 
@@ -101,10 +103,19 @@ BAD_AUDIO = {
 def test_bad_audio(run, tmp_path, case):
     make, complaint = BAD_AUDIO[case]
     target = tmp_path / "out.txt"
-    code, out, err = run(CLIP, make(tmp_path), "--output", target)
+    code, out, err = run(make(tmp_path), "--output", target)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert complaint in err
     assert not target.exists()
+
+
+@pytest.mark.parametrize("case", [case for case in BAD_AUDIO if case != "folder"])
+def test_bad_audio_among_others_costs_none_of_them(run, tmp_path, case):
+    make, complaint = BAD_AUDIO[case]
+    code, out, err = run(CLIP, make(tmp_path), CLIP)
+    assert (code, out, err.count("\n")) == (2, "ten of clubs\n" * 2, 2)
+    assert complaint in err
+    assert err.endswith("error: 1 of 3 files failed\n")
 
 
 def test_the_audio_is_never_written_over(run, tmp_path):
@@ -130,9 +141,11 @@ def test_a_runtime_that_is_not_here_is_refused_before_any_work(run, monkeypatch)
         (["--bundle", "/nowhere/bundle"], "no bundle at /nowhere/bundle"),
         (["--output", "/nowhere/a.txt"], "no folder /nowhere"),
         (["--output", "/"], "it is a folder"),
+        (["--output", "n" * 300], "File name too long"),
+        (["--output-dir", "n" * 300], "File name too long"),
         (["--model", "wav"], "no model 'wav'"),
         (["--runtime", "tpu"], "tpu"),
-        (["--format", "doc"], "doc"),
+        (["--format", "txt,doc"], "not 'doc'"),
         (["--max-symbols", "-1"], "--max-symbols"),
         (["--max-symbols", "ten"], "--max-symbols is ten"),
         (["--checkpoint", "demo"], "No such option"),
@@ -150,6 +163,96 @@ def test_bad_options(run, arguments, complaint):
 def test_silence_and_a_very_short_clip_pass(run, tmp_path):
     assert run(written(tmp_path / "a.wav", np.zeros(RATE)))[0] == 0
     assert run(written(tmp_path / "b.wav", np.zeros(800)))[0] == 0
+
+
+BATCHES = {
+    "two formats": (["--format", "txt,json"], "--format txt,json is 2 formats, which need --output-dir"),
+    "two outputs": (["--output", "a.txt", "--output-dir", "out"], "--output and --output-dir cannot be combined"),
+    "no cues": (["--max-words", "3"], "--max-words is for --format tsv, srt, vtt"),
+    "zero": (["--max-lines", "0", "--format", "srt"], "--max-lines"),
+    "levels": (["--quiet", "--verbose"], "--quiet and --verbose cannot be combined"),
+    "one name": ([CLIP, "--output-dir", "out"], "would have one name"),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_bad_batches(run, tmp_path, monkeypatch, case):
+    arguments, complaint = BATCHES[case]
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(CLIP, *arguments)
+    assert (code, out, err.count("\n"), os.listdir(tmp_path)) == (2, "", 1, ["bundle"])
+    assert complaint in err
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A folder with a good, a damaged and another good recording."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    shutil.copy(CLIP, folder / "a.wav")
+    (folder / "b.wav").write_bytes(CLIP.read_bytes()[:20000])
+    shutil.copy(CLIP, folder / "c.wav")
+    return folder
+
+
+def test_a_folder_to_a_folder_in_several_formats(run, recordings, tmp_path):
+    code, out, err = run(recordings, "--format", "txt,srt", "--output-dir", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 2)
+    assert "b.wav is damaged" in err
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.srt", "a.txt", "c.srt", "c.txt"]
+    assert (tmp_path / "out" / "c.txt").read_text() == "ten of clubs\n"
+
+
+def test_all_formats(run, tmp_path):
+    assert run(CLIP, "--format", "all", "--output-dir", tmp_path / "out") == (0, "", "")
+    suffixes = {path.suffix for path in (tmp_path / "out").iterdir()}
+    assert suffixes == {".txt", ".json", ".tsv", ".srt", ".vtt", ".TextGrid"}
+
+
+def test_one_output_has_what_succeeded(run, recordings, tmp_path):
+    target = tmp_path / "all.json"
+    assert run(recordings, "--format", "json", "--output", target)[0] == 2
+    entries = json.loads(target.read_text())
+    assert [entry.get("text") for entry in entries] == ["ten of clubs", None, "ten of clubs"]
+    assert "is damaged" in entries[1]["error"]
+
+
+def test_an_output_stays_if_nothing_succeeded(run, recordings, tmp_path):
+    target = text(tmp_path / "all.txt", "before")
+    code, _, err = run(recordings / "b.wav", recordings / "b.wav", "--output", target)
+    assert (code, target.read_text()) == (2, "before")
+    assert err.endswith("error: 2 of 2 files failed\n")
+
+
+def test_the_worst_file_decides_the_code(run, recordings, monkeypatch):
+    def read(source, rate):
+        if source.endswith("c.wav"):
+            raise ZeroDivisionError("ours")
+        return read_audio(source, rate)
+
+    monkeypatch.setattr(Listener.__init__, "__defaults__", (read,))
+    code, out, err = run(recordings)
+    assert (code, out) == (4, "ten of clubs\n")
+    assert "Traceback" in err
+    assert err.endswith("c.wav: internal fault: ZeroDivisionError: ours\nerror: 2 of 3 files failed\n")
+
+
+def test_the_limits_of_subtitles(run):
+    assert run(CLIP, "--format", "srt", "--max-words", "1")[1].count("-->") == 3
+    assert run(CLIP, "--format", "vtt", "--max-line-width", "6")[1].count("ten of\nclubs") == 1
+    assert run(CLIP, "--format", "tsv", "--max-line-width", "6", "--max-lines", "1")[1].count("\n") == 3
+
+
+def test_silence_is_said(run, tmp_path):
+    silent = written(tmp_path / "a.wav", np.zeros(RATE))
+    assert run(silent) == (0, "\n", f"note: no speech was found in {silent}\n")
+    assert run(silent, "--format", "srt") == (0, "", f"note: no speech was found in {silent}\n")
+    assert run(silent, "--quiet") == (0, "\n", "")
+
+
+def test_verbose_has_a_line_a_file(run):
+    err = run(CLIP, CLIP, "--verbose")[2]
+    assert err.count("s of audio, RTFx ") == 2
 
 
 @pytest.mark.slow

@@ -294,7 +294,10 @@ BAD_USAGE = {
         "heron speaks: give --text or --text-file instead of AUDIO",
     ),
     "format": (["--text", "a", "--format", "txt", "--output", "a.wav"], "heron speaks: --format is for models that"),
-    "no_such_format": (["--text", "a", "--format", "doc", "--output", "a.wav"], "doc"),
+    "no_such_format": (
+        ["--text", "a", "--format", "doc", "--output", "a.wav"],
+        "heron speaks: --format is for models that listen",
+    ),
     "nowhere": (["--text", "a"], "give --output FILE.wav or .flac, or --stream to write raw PCM to stdout"),
     "suffix": (["--text", "a", "--output", "a.mp3"], "cannot write a.mp3: audio is written as WAV or FLAC"),
     "streamed_suffix": (["--text", "a", "--stream", "--output", "a.txt"], "audio is written as WAV or FLAC"),
@@ -342,7 +345,7 @@ def test_pcm_is_not_for_a_terminal(run, monkeypatch):
 def test_pcm_is_not_for_a_stdout_that_is_closed(run, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     code, _, err = run("--text", "a", "--stream")
-    assert (code, err.count("\n"), "stdout, which is closed: give --output" in err) == (2, 1, True)
+    assert (code, err.count("\n"), "standard output is closed. Redirect it" in err) == (2, 1, True)
 
 
 @pytest.mark.parametrize("model", ["parakeet-tdt", "qwen3-forced-aligner"])

@@ -25,10 +25,14 @@ def colliding(names: Iterable[str]) -> tuple[str, str] | None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
-        if seen.setdefault(key, name) != name:
-            return seen[key], name
+        if seen.setdefault(folded(name), name) != name:
+            return seen[folded(name)], name
     return None
+
+
+def folded(name: str) -> str:
+    """A form of a name that is the same for all names that are one file on a Mac."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 @contextmanager

@@ -9,20 +9,42 @@ from pathlib import Path
 from toolkit.errors import OutputError
 
 _NEXT_STEP = "Give a file in a writable folder with enough space."
+_FOLDER_STEP = "Give a writable folder, or one that can be made."
+_PREFIX_CHARACTERS = 40  # of a temporary file's name, so that a name of the greatest length has one too
 
 
 def check_output(path: Path) -> None:
     """Refuse a path that could not be written, before any work is done.
 
     Raises:
-        OutputError: the folder is missing or read-only, or the path is a folder.
+        OutputError: the folder is missing or read-only, the path is a folder, or no name that the system takes.
     """
-    if path.is_dir():
+    with disk_errors(path):
+        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+    if is_folder:
         raise OutputError(f"cannot write {path}: it is a folder", _NEXT_STEP)
-    if not path.parent.is_dir():
+    if not has_parent:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}", _NEXT_STEP)
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"cannot write {path}: the folder {path.parent} is read-only", _NEXT_STEP)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that could not be made, or written to, before any work is done.
+
+    Raises:
+        OutputError: it, or the folder it would be made in, is read-only or no folder.
+    """
+    nearest = next(place for place in (path, *path.absolute().parents) if _exists(place))
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write to {path}: {nearest} is not a folder", _FOLDER_STEP)
+    if not os.access(nearest, os.W_OK):
+        raise OutputError(f"cannot write to {path}: the folder {nearest} is read-only", _FOLDER_STEP)
+
+
+def _exists(place: Path) -> bool:
+    with disk_errors(place):
+        return place.exists() or place.is_symlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     check_output(path)
     with disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_PREFIX_CHARACTERS]}.")
     os.close(handle)
     try:
         yield Path(name)

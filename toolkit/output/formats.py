@@ -1,4 +1,4 @@
-"""Transcripts as text, JSON, subtitles or a TextGrid.
+"""Transcripts as text, JSON, tables, subtitles or a TextGrid, of one file or of several.
 
 JSON is one object for one file:
 `{"text", "language"?, "duration_s", "segments"?, "words", "tokens", "rtfx", "runtime", "model"}`, with words
@@ -6,227 +6,139 @@ JSON is one object for one file:
 `language` is there only when the model tells it. A model without word times has segments
 `{"text", "start_s", "end_s", "stop", "eos_margin"}` instead, the margin null where it is infinite, and its tokens have
 no times. An alignment has `"zero_length"` after the words, always: the indices of the words whose start is their end.
-Several files give an array of such objects, each with `file` first.
-Subtitles of several files follow one another in the order given, each with times from its own start. A TextGrid holds
-one file (toolkit/output/textgrid.py). Both need word times.
+Several files give an array of such objects, each with `file` first; a file that failed is `{"file", "error"}`. `jsonl`
+has the same objects, one per line.
+
+`tsv` is openai-whisper's table: start and end in milliseconds and text, a row per subtitle, or per segment where a
+model has no word times. Subtitles and rows of several files follow one another in the order given, each with times from
+its own start. A TextGrid holds one file (toolkit/output/textgrid.py). Subtitles and TextGrids need word times.
 """
 
-import json
-import math
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args
 
 from toolkit.errors import ToolkitError
-from toolkit.model import Task
+from toolkit.output.cues import Cue, CueLimits, cues_from_transcript
+from toolkit.output.objects import json_text, object_from_outcome
+from toolkit.output.result import Outcome, Result
 from toolkit.output.textgrid import textgrid_from_transcript
-from toolkit.transcript import Segment, Token, Transcript, Word
 
-Format = Literal["txt", "json", "srt", "vtt", "textgrid"]
+Format = Literal["txt", "json", "jsonl", "tsv", "srt", "vtt", "textgrid"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 ONE_FILE_FORMATS: tuple[Format, ...] = ("textgrid",)
 WORD_TIME_FORMATS: tuple[Format, ...] = ("srt", "vtt", "textgrid")
-
-LINE_COLUMNS = 42  # the usual limit of broadcasters' subtitle guides; an East Asian wide character takes two
-CUE_LINES = 2
-CUE_S = 7.0
-GAP_S = 1.0  # a pause this long ends a cue
-
-# Unicode blocks whose words stand without blanks between them: Han, kana, their punctuation, full and half width forms.
-_NO_SPACE_BLOCKS = (
-    (0x2E80, 0x2FDF),
-    (0x3000, 0x30FF),
-    (0x31C0, 0x31FF),
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0xFE30, 0xFE4F),
-    (0xFF00, 0xFF9F),
-    (0x1AFF0, 0x1B16F),
-    (0x20000, 0x3FFFF),
-)
+CUE_FORMATS: tuple[Format, ...] = ("tsv", "srt", "vtt")
+SUFFIXES: dict[Format, str] = {form: f".{form}" for form in FORMATS} | {"textgrid": ".TextGrid"}
 
 
-@dataclass(frozen=True)
-class Result:
-    """The transcript of one file, and how it was made.
+class Document:
+    """The results of a run in one format, piece by piece: every piece can be written as soon as its file is done.
 
-    Attributes:
-        file: as it was given.
-        transcript: text, words, tokens.
-        rtfx: seconds of audio per second of work.
-        runtime: `coreml`, `portable` or `eager`.
-        model: id.
-        task: the model's.
+    Args:
+        form: the format.
+        limits: of subtitles and rows.
+        several: whether the run has several files.
     """
 
-    file: str
-    transcript: Transcript
-    rtfx: float
-    runtime: str
-    model: str
-    task: Task = "transcription"
+    def __init__(self, form: Format, limits: CueLimits | None = None, *, several: bool = False) -> None:
+        self._form, self._limits, self._several = form, limits, several
+        self._pieces = self._cues = 0
+        writers: dict[Format, Callable[[Result], str]] = {
+            "txt": lambda result: f"{result.transcript.text}\n",
+            "tsv": self._tsv,
+            "srt": self._srt,
+            "vtt": self._vtt,
+            "textgrid": lambda result: textgrid_from_transcript(result.transcript),
+        }
+        self._writer = writers.get(form)
+
+    def piece(self, outcome: Outcome) -> str:
+        """What one more file adds; a file that failed adds an object to JSON, and nothing elsewhere.
+
+        Raises:
+            ToolkitError: a format of word times, and a model that has none.
+        """
+        if self._writer is None:
+            text = self._object(outcome)
+        elif isinstance(outcome, Result):
+            _check_word_times(outcome, self._form)
+            text = self._head() + self._writer(outcome)
+        else:
+            return ""
+        self._pieces += 1
+        return text
+
+    def end(self) -> str:
+        """What comes after the last file."""
+        if self._form == "json" and self._several:
+            return "\n]\n" if self._pieces else "[]\n"
+        return "" if self._pieces else self._head()
+
+    def _head(self) -> str:
+        heads: dict[Format, str] = {"vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n"}
+        return "" if self._pieces else heads.get(self._form, "")
+
+    def _object(self, outcome: Outcome) -> str:
+        fields = object_from_outcome(outcome, named=self._several or self._form == "jsonl")
+        if self._form == "jsonl":
+            return json_text(fields, indent=None) + "\n"
+        if not self._several:
+            return json_text(fields) + "\n"
+        indented = "\n".join(f"  {line}" for line in json_text(fields).splitlines())
+        return (",\n" if self._pieces else "[\n") + indented
+
+    def _tsv(self, result: Result) -> str:
+        transcript = result.transcript
+        if transcript.segments and not transcript.words:
+            rows = [(round(1000 * s.start_s), round(1000 * s.end_s), s.text) for s in transcript.segments]
+        else:
+            rows = [(c.start_ms, c.end_ms, " ".join(c.lines)) for c in cues_from_transcript(transcript, self._limits)]
+        return "".join(f"{start}\t{end}\t{' '.join(text.split())}\n" for start, end, text in rows)
+
+    def _srt(self, result: Result) -> str:
+        return "".join(self._srt_cue(cue) for cue in cues_from_transcript(result.transcript, self._limits))
+
+    def _srt_cue(self, cue: Cue) -> str:
+        self._cues += 1
+        gap = "\n" if self._cues > 1 else ""
+        return f"{gap}{self._cues}\n{_time(cue.start_ms, ',')} --> {_time(cue.end_ms, ',')}\n" + _text(cue.lines)
+
+    def _vtt(self, result: Result) -> str:
+        return "".join(
+            f"\n{_time(cue.start_ms, '.')} --> {_time(cue.end_ms, '.')}\n" + _text(map(_escaped, cue.lines))
+            for cue in cues_from_transcript(result.transcript, self._limits)
+        )
 
 
-@dataclass(frozen=True)
-class Cue:
-    """One subtitle: at most two lines, shown from `start_s` to `end_s`."""
-
-    start_s: float
-    end_s: float
-    lines: tuple[str, ...]
-
-
-def render(results: Sequence[Result], form: Format) -> str:
-    """Results in one of the formats, with a newline at the end.
+def render(outcomes: Iterable[Outcome], form: Format, limits: CueLimits | None = None) -> str:
+    """What a run gives in one of the formats, with a newline at the end.
 
     Raises:
         ToolkitError: a format of word times, and a model that has none.
         ValueError: several results in a format that holds one.
     """
-    if form in WORD_TIME_FORMATS:
-        _check_word_times(results, form)
-    writers: dict[Format, Callable[[Sequence[Result]], str]] = {
-        "txt": _txt,
-        "json": _json,
-        "srt": _srt,
-        "vtt": _vtt,
-        "textgrid": _textgrid,
-    }
-    return writers[form](results)
+    outcomes = list(outcomes)
+    if form in ONE_FILE_FORMATS and len(outcomes) != 1:
+        raise ValueError(f"{form} holds one file, not {len(outcomes)}")
+    document = Document(form, limits, several=len(outcomes) > 1)
+    return "".join(map(document.piece, outcomes)) + document.end()
 
 
-def _check_word_times(results: Sequence[Result], form: Format) -> None:
-    for result in results:
-        if result.transcript.segments and not result.transcript.words:
-            raise ToolkitError(f"{result.model} gives no word times, which {form} needs", "Use --format json or txt.")
+def _check_word_times(result: Result, form: Format) -> None:
+    if form in WORD_TIME_FORMATS and result.transcript.segments and not result.transcript.words:
+        raise ToolkitError(f"{result.model} gives no word times, which {form} needs", "Use --format json, tsv or txt.")
 
 
-def zero_length_words(words: Sequence[Word]) -> list[int]:
-    """Indices of the words whose start is their end."""
-    return [index for index, word in enumerate(words) if word.start_s == word.end_s]
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
 
 
-def cues_from_words(words: Sequence[Word]) -> list[Cue]:
-    """Cues of two lines of 42 columns and seven seconds at most, split where the speaker pauses.
-
-    A single word that is longer than a line, or than seven seconds, stays whole. Between two words of Han or kana there
-    is no blank.
-    """
-    cues: list[Cue] = []
-    group: list[Word] = []
-    for word in words:
-        if group and not _joins(group, word):
-            cues.append(_cue(group))
-            group = []
-        group.append(word)
-    return [*cues, _cue(group)] if group else cues
-
-
-def _joins(group: list[Word], word: Word) -> bool:
-    fits = len(_lines([*group, word])) <= CUE_LINES
-    return fits and word.start_s - group[-1].end_s < GAP_S and word.end_s - group[0].start_s <= CUE_S
-
-
-def _cue(group: list[Word]) -> Cue:
-    return Cue(group[0].start_s, max(word.end_s for word in group), tuple(_lines(group)))
-
-
-def _lines(words: list[Word]) -> list[str]:
-    lines: list[str] = []
-    for word in words:
-        blank = "" if lines and _stand_together(lines[-1], word.text) else " "
-        if lines and _columns(lines[-1]) + _columns(blank + word.text) <= LINE_COLUMNS:
-            lines[-1] += blank + word.text
-        else:
-            lines.append(word.text)
-    return lines
-
-
-def _stand_together(before: str, after: str) -> bool:
-    return all(
-        any(first <= ord(character) <= last for first, last in _NO_SPACE_BLOCKS)
-        for character in before[-1:] + after[:1]
-    )
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _txt(results: Sequence[Result]) -> str:
-    return "".join(f"{result.transcript.text}\n" for result in results)
-
-
-def _json(results: Sequence[Result]) -> str:
-    objects = [_object(result) for result in results]
-    if len(results) == 1:
-        return json.dumps(objects[0], ensure_ascii=False, indent=2) + "\n"
-    named = [{"file": result.file, **fields} for result, fields in zip(results, objects, strict=True)]
-    return json.dumps(named, ensure_ascii=False, indent=2) + "\n"
-
-
-def _object(result: Result) -> dict[str, Any]:
-    transcript = result.transcript
-    fields: dict[str, Any] = {"text": transcript.text}
-    if transcript.language is not None:
-        fields["language"] = transcript.language
-    fields["duration_s"] = transcript.duration_s
-    if transcript.segments:
-        fields["segments"] = [_segment(segment) for segment in transcript.segments]
-    fields["words"] = [asdict(word) for word in transcript.words]
-    if result.task == "alignment":
-        fields["zero_length"] = zero_length_words(transcript.words)
-    return fields | {
-        "tokens": [_token(token) for token in transcript.tokens],
-        "rtfx": result.rtfx,
-        "runtime": result.runtime,
-        "model": result.model,
-    }
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    fields = asdict(segment)
-    return fields if math.isfinite(segment.eos_margin) else fields | {"eos_margin": None}
-
-
-def _token(token: Token) -> dict[str, Any]:
-    return {name: value for name, value in asdict(token).items() if value is not None}
-
-
-def _srt(results: Sequence[Result]) -> str:
-    blocks = (
-        f"{number}\n{_time(cue.start_s, ',')} --> {_time(cue.end_s, ',')}\n" + "\n".join(cue.lines) + "\n"
-        for number, cue in enumerate(_cues(results), start=1)
-    )
-    return "\n".join(blocks)
-
-
-def _vtt(results: Sequence[Result]) -> str:
-    blocks = (
-        f"\n{_time(cue.start_s, '.')} --> {_time(cue.end_s, '.')}\n" + "\n".join(_escaped(cue.lines)) + "\n"
-        for cue in _cues(results)
-    )
-    return "WEBVTT\n" + "".join(blocks)
-
-
-def _textgrid(results: Sequence[Result]) -> str:
-    (result,) = results
-    return textgrid_from_transcript(result.transcript)
-
-
-def _cues(results: Sequence[Result]) -> Iterator[Cue]:
-    for result in results:
-        yield from cues_from_words(result.transcript.words)
-
-
-def _escaped(lines: Sequence[str]) -> list[str]:
+def _escaped(line: str) -> str:
     """WebVTT cue text takes no bare `&` or `<`, nor the arrow."""
-    return [line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines]
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _time(seconds: float, mark: str) -> str:
-    milliseconds = round(seconds * 1000)
+def _time(milliseconds: int, mark: str) -> str:
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{mark}{milliseconds % 1000:03d}"

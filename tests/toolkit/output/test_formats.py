@@ -5,14 +5,18 @@ import math
 
 import pytest
 
-from toolkit.errors import ToolkitError
-from toolkit.output.formats import CUE_S, LINE_COLUMNS, WORD_TIME_FORMATS, Result, cues_from_words, render
+from toolkit.errors import AudioError, ToolkitError
+from toolkit.output.cues import CueLimits
+from toolkit.output.formats import WORD_TIME_FORMATS, Document, render
+from toolkit.output.result import Failure, Result
 from toolkit.transcript import Segment, Token, Transcript, Word
 
 
-def result(file="a.wav", text="hi there", language=None):
+def result(file="a.wav", text="hi there", language=None, duration_s=2.5):
     words = tuple(Word(word, i, i + 0.5, 0.75) for i, word in enumerate(text.split()))
-    return Result(file, Transcript(text, 2.5, words, (Token(3, "hi", 0.0, 0.5, 0.5),), language), 12.5, "portable", "m")
+    return Result(
+        file, Transcript(text, duration_s, words, (Token(3, "hi", 0.0, 0.5, 0.5),), language), 12.5, "portable", "m"
+    )
 
 
 def test_text_is_a_line_a_file():
@@ -83,13 +87,13 @@ def test_json_knows_no_infinity(margin):
 @pytest.mark.parametrize("form", WORD_TIME_FORMATS)
 @pytest.mark.parametrize("text", ["hi there", ""])
 def test_what_needs_word_times_is_refused_without(form, text):
-    with pytest.raises(ToolkitError, match=f"m gives no word times, which {form} needs. Use .*json or txt"):
+    with pytest.raises(ToolkitError, match=f"m gives no word times, which {form} needs. Use .*json, tsv or txt"):
         render([untimed(text)], form)
 
 
 def test_srt():
     words = "0123456789 " * 8  # two lines of three words each, then the rest
-    text = render([result(text=words.strip())], "srt")
+    text = render([result(text=words.strip(), duration_s=9.0)], "srt")
     assert text.startswith("1\n00:00:00,000 --> 00:00:05,500\n0123456789 0123456789 0123456789\n0123456789")
     assert "\n\n2\n00:00:06,000 --> 00:00:07,500\n" in text
 
@@ -106,50 +110,58 @@ def test_no_words_no_cues(form):
 
 def test_hours_and_rounding():
     words = (Word("late", 3599.9996, 36000.0, 1.0),)
-    text = render([Result("a", Transcript("late", 1.0, words, ()), 1.0, "r", "m")], "srt")
+    text = render([Result("a", Transcript("late", 36000.0, words, ()), 1.0, "r", "m")], "srt")
     assert "01:00:00,000 --> 10:00:00,000" in text
 
 
-def test_cues_keep_their_bounds():
-    words = [Word("word" * (1 + i % 4), i * 0.4, i * 0.4 + 0.3, 1.0) for i in range(500)]
-    cues = cues_from_words(words)
-    assert " ".join(line for cue in cues for line in cue.lines).split() == [word.text for word in words]
-    for cue in cues:
-        assert len(cue.lines) <= 2
-        assert all(len(line) <= LINE_COLUMNS for line in cue.lines)
-        assert cue.end_s - cue.start_s <= CUE_S
+def test_srt_of_several_files_is_numbered_through():
+    text = render([result("a"), result("b", text=""), result("c")], "srt")
+    assert text.startswith("1\n00:00:00,000 --> 00:00:01,500\nhi there\n\n2\n00:00:00,000 --> ")
 
 
-def test_a_pause_ends_a_cue():
-    words = [Word("a", 0.0, 0.5, 1.0), Word("b", 1.4, 1.6, 1.0), Word("c", 2.6, 3.0, 1.0)]
-    assert [cue.lines for cue in cues_from_words(words)] == [("a b",), ("c",)]
+def test_tsv_is_whispers_table():
+    assert render([result(text="a\u2028b there"), result()], "tsv") == (
+        "start\tend\ttext\n0\t2500\ta b there\n0\t1500\thi there\n"
+    )
 
 
-def test_a_very_long_word_stays_whole():
-    assert cues_from_words([Word("x" * 100, 0.0, 9.0, 1.0)])[0].lines == ("x" * 100,)
+def test_tsv_of_a_model_without_word_times_has_its_segments():
+    assert render([untimed()], "tsv") == "start\tend\ttext\n0\t2500\thi there\n"
 
 
-def lines(*texts):
-    words = [Word(text, i * 0.1, i * 0.1 + 0.1, 1.0) for i, text in enumerate(texts)]
-    return [cue.lines for cue in cues_from_words(words)]
+def test_jsonl_is_a_line_a_file_with_its_name():
+    lines = render(
+        [result("a.wav"), Failure("b.wav", AudioError("b.wav is damaged", "Copy it."))], "jsonl"
+    ).splitlines()
+    assert [json.loads(line).get("text") for line in lines] == ["hi there", None]
+    assert json.loads(lines[1]) == {"file": "b.wav", "error": "b.wav is damaged. Copy it."}
+    assert json.loads(render([result("a.wav")], "jsonl"))["file"] == "a.wav"
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["我", "在", "家", "。"], "我在家。"),
-        (["東京", "タワー", "に", "いる"], "東京タワーにいる"),
-        (["我", "用", "Core", "ML", "写"], "我用 Core ML 写"),
-        (["the", "character", "篇", "means"], "the character 篇 means"),
-        (["우리", "집", "에"], "우리 집 에"),
-        (["𠀀", "𠀁", "ｱｲ", "\uff21"], "𠀀𠀁ｱｲ\uff21"),
-        (["小明", "", "a"], "小明 a"),
-    ],
-)
-def test_words_of_han_and_kana_stand_together(words, line):
-    assert lines(*words) == [(line,)]
+FAILED = Failure("b.wav", ValueError("one\ntwo"))
 
 
-def test_a_wide_character_takes_two_columns():
-    assert lines(*"篇" * 60) == [("篇" * 21, "篇" * 21), ("篇" * 18,)]
-    assert lines("a" * 40, "篇") == [("a" * 40, "篇")]
+def test_a_file_that_failed_is_an_entry_of_the_array():
+    parsed = json.loads(render([result("a.wav"), FAILED, result("c.wav")], "json"))
+    assert [entry["file"] for entry in parsed] == ["a.wav", "b.wav", "c.wav"]
+    assert parsed[1]["error"] == "internal fault: ValueError: one two"
+
+
+@pytest.mark.parametrize("form", ["txt", "srt", "vtt", "tsv"])
+def test_a_file_that_failed_leaves_the_other_formats_as_they_are(form):
+    assert render([FAILED, result(), FAILED, result()], form) == render([result(), result()], form)
+
+
+@pytest.mark.parametrize(("form", "text"), [("txt", ""), ("json", "[]\n"), ("vtt", "WEBVTT\n")])
+def test_no_file_is_valid(form, text):
+    assert Document(form, several=True).end() == text
+
+
+def test_a_name_that_is_no_utf_8_can_be_written():
+    text = render([result("\udcff.wav"), result("b")], "json")
+    assert json.loads(text.encode())[0]["file"] == "\\xff.wav"
+
+
+def test_limits_arrive():
+    assert render([result()], "srt", CueLimits(words=1)).count("-->") == 2
+    assert render([result()], "tsv", CueLimits(words=1)).count("\n") == 3

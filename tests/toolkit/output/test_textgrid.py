@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from praatio import textgrid as praat
 
-from toolkit.output.formats import Result, render
+from toolkit.output.formats import render
+from toolkit.output.result import Result
 from toolkit.transcript import Transcript, Word
 
 TOKEN = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(?<!\S)(-?\d+(?:\.\d+)?|<\w+>)(?=\s|$)|\S+')
@@ -146,5 +147,5 @@ def test_any_words_give_a_valid_file_with_all_of_them(words, duration_s):
 
 def test_one_file_only():
     result = Result("a.wav", Transcript("", 1.0, (), ()), 1.0, "portable", "m")
-    with pytest.raises(ValueError, match="too many values"):
+    with pytest.raises(ValueError, match="holds one file, not 2"):
         render([result, result], "textgrid")
