@@ -28,6 +28,8 @@ def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> N
         return
     with progress() as bar:
         result = convert(prepared, step_reporter(bar, f"convert {request.model.id}"))
+    if not result.converted:
+        typer.echo(f"note: {result.bundle.path} is whole and up to date; nothing was converted", err=True)
     for note in placement_notes(result.bundle.manifest, request.model):
         typer.echo(f"note: {note}", err=True)
     _print(describe_bundle(result.bundle.path) | {"converted": result.converted, "kept": result.kept}, as_json)
