@@ -28,7 +28,13 @@ _OWN_LOOP = "the pipeline's loop on the eager wrappers"
 _SPLIT = ("prediction", "joint")  # without them no noise of the logits is known
 
 MEL = Rung("features", "mel", _EXTRACTOR, _MEL, None)
-MEL_ERROR = Rung("features", "mel, error beside the reference's", f"{_EXTRACTOR} in float64", _MEL, nearness_gate("0.92 on the demo clips; 1.02 on the telephone and at -80 dB"))
+MEL_ERROR = Rung(
+    "features",
+    "mel, error beside the reference's",
+    f"{_EXTRACTOR} in float64",
+    _MEL,
+    nearness_gate("0.92 on the demo clips; 1.02 on the telephone and at -80 dB"),
+)
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT)
 
 ENCODER = Rung("wrappers", "encoder {function}: encoder", _ENCODER, "wrapper encoder", _WRAPPERS)

@@ -23,7 +23,13 @@ _DECODED = "Qwen3ASRProcessor.decode_forced_alignment"
 _CHAINED = "packages in a row on the runtime under test; a component that the bundle lacks runs as its wrapper"
 
 MEL = Rung("features", "mel", _EXTRACTOR, _MEL, None)
-MEL_ERROR = Rung("features", "mel, error beside the reference's", f"{_EXTRACTOR} in float64", _MEL, nearness_gate("0.31 on the demo clips, from the telephone and at -80 dB"))
+MEL_ERROR = Rung(
+    "features",
+    "mel, error beside the reference's",
+    f"{_EXTRACTOR} in float64",
+    _MEL,
+    nearness_gate("0.31 on the demo clips, from the telephone and at -80 dB"),
+)
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT)
 
 CONV = Rung(
