@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from parity.ladder.packages import measure_bundle
 from toolkit.bundle.bundle import Bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
@@ -13,7 +15,7 @@ from toolkit.bundle.inspect import found_precision
 from toolkit.bundle.manifest import MANIFEST, CheckpointEntry, ComponentEntry, FunctionEntry, Manifest, PackageEntry
 from toolkit.bundle.sources import source_digests
 from toolkit.bundle.versions import tool_versions
-from toolkit.bundle.writer import Staging
+from toolkit.bundle.writer import Staging, staging_for
 from toolkit.contract import export_of
 from toolkit.errors import Interrupted, OutputError, ToolkitError
 from toolkit.export.checkpoint import Checkpoint, resolve_checkpoint
@@ -135,18 +137,19 @@ def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -
         UnsupportedError: coremltools cannot write packages on this machine.
     """
     check_package_writer()
-    _refuse_to_drop(prepared)
-    staging = Staging(prepared.output)
-    try:
-        return _convert(prepared, staging, on_step)
-    except KeyboardInterrupt as error:
-        if not staging.abandon():
-            raise
-        kept = f"interrupted; finished components are kept in {staging.path}"
-        raise Interrupted(kept, "Run the same command to go on.") from error
-    finally:
-        if staging.path.exists():
-            staging.abandon()
+    with staging_for(prepared.output, _note) as staging:
+        _refuse_to_drop(prepared)
+        try:
+            return _convert(prepared, staging, on_step)
+        except KeyboardInterrupt as error:
+            if not staging.worth_keeping:
+                raise
+            kept = f"interrupted; finished components are kept in {staging.path}"
+            raise Interrupted(kept, "Run the same command to go on.") from error
+
+
+def _note(line: str) -> None:
+    typer.echo(f"note: {line}", err=True)
 
 
 def _refuse_to_drop(prepared: Prepared) -> None:

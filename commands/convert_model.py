@@ -28,6 +28,8 @@ def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> N
         return
     with progress() as bar:
         result = convert(prepared, step_reporter(bar, f"convert {request.model.id}"))
+    if not result.converted:
+        note(f"{result.bundle.path} is whole and up to date; nothing was converted")
     for text in placement_notes(result.bundle.manifest, request.model):
         note(text)
     _print(describe_bundle(result.bundle.path) | {"converted": result.converted, "kept": result.kept}, as_json)

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from toolkit.lock import one_writer
+
 CACHE_VARIABLE = "SPEECH_COREML_CACHE"
 
 
@@ -16,19 +18,33 @@ def cache_folder(kind: str) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "speech-coreml" / kind
 
 
-def put_in_place(fresh: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
-    """Move a finished folder to its place, unless another process has put the same one there and may be reading it.
+def made_once(folder: Path, is_whole: Callable[[Path], bool], make: Callable[[Path], None]) -> bool:
+    """Make a folder unless it is there and whole; a second process that needs it waits for the first.
 
     Args:
-        fresh: on the same disk as `folder`.
-        folder: its place; what is there and not whole is removed.
+        folder: its place. What is there and not whole is removed.
         is_whole: whether a folder was finished.
+        make: fills an empty folder beside `folder`, which then moves to its place with one rename.
+
+    Returns:
+        Whether it was made now.
+
+    Raises:
+        OSError: the disk refuses it.
     """
     if is_whole(folder):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if not is_whole(folder):
-            raise
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.partial")
+    with one_writer(folder):
+        if is_whole(folder):
+            return False
+        shutil.rmtree(fresh, ignore_errors=True)  # of a process that was killed
+        fresh.mkdir()
+        try:
+            make(fresh)
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return True

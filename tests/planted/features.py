@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.planted.planting import Fault, patched, with_host
+from tests.real_life import KINDS
 from toolkit.audio import nemo_mel, whisper_mel
 from toolkit.audio.nemo_mel import NemoMelParameters
 from toolkit.audio.whisper_mel import WhisperMel
@@ -68,5 +69,22 @@ FAULTS = (
         "features",
         "mel",
         patched(whisper_mel, "_RANGE_DECADES", 80.0),
+    ),
+    *(
+        Fault(f"{name}, {kind}", PARAKEET, "features", "mel, error", plant, sound=KINDS[kind])
+        for kind in ("telephone", "mp3", "-80 dB")
+        for name, plant in (
+            ("mel without pre-emphasis", mel_constant(preemphasis=0.0)),
+            ("mel with the log guard of another front end", mel_constant(log_guard=1e-5)),
+            ("mel divided by the population's deviation", patched(nemo_mel, "_normalised", population_variance)),
+        )
+    ),
+    Fault(
+        "Whisper's mel a frame late, telephone",
+        ALIGNER,
+        "features",
+        "mel, error",
+        patched(WhisperMel, "_padded", a_frame_late),
+        sound=KINDS["telephone"],
     ),
 )

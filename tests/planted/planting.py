@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.parity.localise.damage import Damage
@@ -55,6 +56,7 @@ class Fault:
         op: the first one out of bounds, for a damaged package.
         clips: how many it needs to show.
         timed: whether the corpus has times of words.
+        sound: what became of the recording, such as a telephone; None for nothing.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Fault:
     op: Op | None = None
     clips: int = 1
     timed: bool = True
+    sound: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def patched(owner: Any, name: str, value: Any) -> Callable[[Site], Bundle]:

@@ -21,6 +21,7 @@ from tests.planted.conftest import OPTIONS
 from tests.planted.packages import int8_head, with_stale_joint
 from tests.planted.planting import Site
 from tests.planted.table import BELOW_THE_GATES, FAULTS, LOADING, table
+from tests.real_life import KINDS
 from toolkit.errors import BundleError, CheckpointError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging-accuracy.md"
@@ -40,9 +41,11 @@ def site(bundles, tmp_path, monkeypatch):
 def subject(clips):
     """What is compared, by bundle and number of clips."""
 
-    def make(bundle, count=1, timed=True):
+    def make(bundle, count=1, timed=True, sound=None):
         model = find_model(bundle.manifest.model)
         chosen = [clip if timed else replace(clip, words=()) for clip in clips(model.id)[:count]]
+        if sound:
+            chosen = [replace(clip, audio=sound(clip.audio)) for clip in chosen]
         return open_subject(model, bundle, "portable", chosen, {})
 
     return make
@@ -70,6 +73,13 @@ def test_without_a_fault_all_is_well(site, subject, model):
     assert {s.name for s in result.stages if s.status is Status.SKIPPED} == {"device"}
 
 
+@pytest.mark.parametrize("sound", KINDS)
+@pytest.mark.parametrize("model", ["parakeet-tdt", "cohere-transcribe", "qwen3-forced-aligner"])
+def test_without_a_fault_all_is_well_on_audio_of_real_life(site, subject, model, sound):
+    result = run_ladder(subject(site(model).bundle, sound=KINDS[sound]), {})
+    assert result.passed, result.verdict
+
+
 def test_a_sound_int8_head_is_well(site, subject):
     result = run_ladder(subject(int8_head(site("parakeet-tdt"))), {})
     assert result.passed, result.verdict
@@ -78,7 +88,7 @@ def test_a_sound_int8_head_is_well(site, subject):
 @pytest.mark.parametrize("fault", FAULTS, ids=named)
 def test_a_fault_is_blamed(site, subject, fault):
     bundle = fault.plant(site(fault.model))
-    result = run_ladder(subject(bundle, fault.clips, fault.timed), {})
+    result = run_ladder(subject(bundle, fault.clips, fault.timed, fault.sound), {})
     assert result.blame == fault.stage, result.verdict
     assert f"'{fault.stage}' ({fault.where}" in result.verdict
     if fault.op:

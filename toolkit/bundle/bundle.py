@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.fetched import FETCHED_STEP, fetched_bundle, fetched_manifest, is_fetched, is_on_hub
 from toolkit.bundle.manifest import MANIFEST, ComponentEntry, Manifest, manifest_in
+from toolkit.bundle.place import wait_for
 from toolkit.bundle.sources import changed_sources
 from toolkit.errors import BundleError
 
@@ -59,13 +60,14 @@ def open_bundle(path: Path, *, check: bool = True) -> Bundle:
         BundleError: missing, damaged, stale, or written by another schema.
     """
     path = fetched_bundle(path) if is_on_hub(path) else path
-    manifest = read_manifest(path)
-    bundle = Bundle(path, manifest)
-    if check:
-        for component in manifest.components:
-            _check_component(bundle, component)
-        for asset in manifest.assets:
-            _check_file(bundle, path / asset.file, asset.sha256)
+    bundle = Bundle(path, read_manifest(path))
+    try:
+        if check:
+            _check(bundle)
+    except BundleError:
+        if read_manifest(path) == bundle.manifest:
+            raise
+        return open_bundle(path)  # another process has put a new bundle there meanwhile
     return bundle
 
 
@@ -77,6 +79,14 @@ def read_manifest(path: Path) -> Manifest:
     """
     if is_on_hub(path):
         return fetched_manifest(path)
+    try:
+        return _read(path)
+    except BundleError:
+        wait_for(path)  # it may be changing its place just now
+        return _read(path)
+
+
+def _read(path: Path) -> Manifest:
     file = path / MANIFEST
     if not path.exists():
         raise BundleError(f"no bundle at {path}", f"Make one with `convert MODEL --output {path}`.")
@@ -109,6 +119,13 @@ def _flag(name: str, value: Any) -> str:
     return f" --{flag} {quote(str(value))}" if value != "" else ""
 
 
+def _check(bundle: Bundle) -> None:
+    for component in bundle.manifest.components:
+        _check_component(bundle, component)
+    for asset in bundle.manifest.assets:
+        _check_file(bundle, bundle.path / asset.file, asset.sha256)
+
+
 def _check_component(bundle: Bundle, component: ComponentEntry) -> None:
     for package in component.packages:
         _check_file(bundle, bundle.path / package.file, package.sha256)
@@ -120,9 +137,13 @@ def _check_component(bundle: Bundle, component: ComponentEntry) -> None:
 
 
 def _check_file(bundle: Bundle, file: Path, sha256: str) -> None:
-    if not file.exists():
+    try:
+        found = sha256_of_path(file) if file.exists() else None
+    except FileNotFoundError:  # it went while it was read
+        found = None
+    if found is None:
         raise BundleError(f"{bundle.path}: {file.name} is missing", _restore_step(bundle))
-    if sha256_of_path(file) != sha256:
+    if found != sha256:
         raise BundleError(f"{bundle.path}: {file.name} has changed", _restore_step(bundle))
 
 

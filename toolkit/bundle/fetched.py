@@ -6,15 +6,13 @@ else copies) in a folder of their own, once per commit.
 """
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.manifest import MANIFEST, Manifest, manifest_in
 from toolkit.bundle.writer import link_or_copy, writing_to
-from toolkit.cache import cache_folder
+from toolkit.cache import cache_folder, made_once
 from toolkit.errors import BundleError, CheckpointError
 from toolkit.hub import HubSource, open_hub
 
@@ -58,7 +56,7 @@ def fetched_bundle(name: Path) -> Path:
     """
     source = _open(str(name))
     folder = _kept() / source.repository.replace("/", "--") / source.revision
-    if not (folder / MANIFEST).is_file():
+    if not _is_whole(folder):
         _keep(source, _manifest(source), folder)
     return folder
 
@@ -99,18 +97,19 @@ def _keep(source: HubSource, manifest: Manifest, folder: Path) -> None:
     """Fetch what the manifest names, check it, and put it in its place with one rename."""
     names = [MANIFEST, *(name for file in manifest.files for name in _listed(source, file))]
     snapshot = _fetch(source, names)
+
+    def make(fresh: Path) -> None:
+        for name in names:
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy((snapshot / name).resolve(), fresh / name)
+        _check(source, manifest, fresh)
+
     with writing_to(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            for name in names:
-                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy((snapshot / name).resolve(), fresh / name)
-            _check(source, manifest, fresh)
-            shutil.rmtree(folder, ignore_errors=True)  # one without a manifest is no bundle
-            fresh.rename(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        made_once(folder, _is_whole, make)
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
 
 
 def _listed(source: HubSource, file: str) -> Iterator[str]:

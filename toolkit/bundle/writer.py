@@ -1,7 +1,7 @@
 """Writing a bundle: a staging folder beside the output, whole components in it, one rename at the end.
 
 A killed or interrupted run leaves `<output>.partial` with the components that were finished; the same command takes
-them up again. A folder under the output's own name is always whole.
+them up again. A folder under the output's own name is always whole. One process at a time writes an output.
 """
 
 import contextlib
@@ -17,7 +17,9 @@ from pydantic import ValidationError
 
 from toolkit.bundle.checksums import sha256_of_path
 from toolkit.bundle.manifest import MANIFEST, AssetEntry, ComponentEntry, Manifest
+from toolkit.bundle.place import place_of, staging_of, take_place, tidy
 from toolkit.errors import OutputError
+from toolkit.lock import Report, one_writer
 from toolkit.mac_files import colliding, is_clutter
 
 _DISK_ERRORS = {
@@ -27,6 +29,9 @@ _DISK_ERRORS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "a part of the path is a file",
+    errno.EXDEV: "what is there cannot be renamed (it may belong to a container's image)",
+    errno.ENOTEMPTY: "a file of the former bundle is still in use",
 }
 
 
@@ -58,8 +63,32 @@ def _refusal(path: Path, reason: str) -> OutputError:
     )
 
 
+@contextlib.contextmanager
+def staging_for(output: Path, report: Report) -> Iterator["Staging"]:
+    """The staging folder of an output, for this process alone.
+
+    Args:
+        output: where the bundle will stand.
+        report: told if another process is waited for.
+
+    Raises:
+        OutputError: the output is taken by something that is not a bundle, or cannot be written.
+    """
+    place = place_of(output)
+    with contextlib.ExitStack() as held:
+        with writing_to(output):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(one_writer(place, report))
+            tidy(place)
+        staging = Staging(place)
+        try:
+            yield staging
+        finally:
+            staging.abandon()
+
+
 class Staging:
-    """The folder in which a bundle is put together.
+    """The folder in which a bundle is put together; its writer holds the output's lock (`staging_for`).
 
     Args:
         output: where the bundle will stand.
@@ -70,7 +99,7 @@ class Staging:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.path = output.with_name(output.name + ".partial")
+        self.path = staging_of(output)
         if output.exists() and not (output / MANIFEST).is_file() and not _is_empty_folder(output):
             raise OutputError(f"{output} exists and is not a bundle", "Give --output another folder.")
         with writing_to(output):
@@ -84,23 +113,19 @@ class Staging:
 
     def finished(self, name: str) -> ComponentEntry | None:
         """What a component's record says, if its packages stand here or in the present output and are undamaged."""
-        return self._record(self.path / f"{name}.json", self.path) or self._take_from_output(name)
+        here = self._record(name) or _manifest_entry(self.path, name)  # the latter of a run that died while publishing
+        if here is not None and _undamaged(here, self.path):
+            return here
+        there = _manifest_entry(self.output, name)
+        return self._take_from_output(there) if there is not None and _undamaged(there, self.output) else None
 
-    def _record(self, file: Path, folder: Path) -> ComponentEntry | None:
+    def _record(self, name: str) -> ComponentEntry | None:
         try:
-            entry = ComponentEntry.model_validate_json(file.read_text(encoding="utf-8"))
+            return ComponentEntry.model_validate_json((self.path / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValidationError):
             return None
-        return entry if _undamaged(entry, folder) else None
 
-    def _take_from_output(self, name: str) -> ComponentEntry | None:
-        try:
-            manifest = Manifest.model_validate(json.loads((self.output / MANIFEST).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return None
-        entry = manifest.component(name)
-        if entry is None or not _undamaged(entry, self.output):
-            return None
+    def _take_from_output(self, entry: ComponentEntry) -> ComponentEntry:
         with writing_to(self.path):
             for package in entry.packages:
                 target = self.path / package.file
@@ -147,26 +172,45 @@ class Staging:
         return tuple(AssetEntry(file=name, sha256=sha256_of_path(self.path / name)) for name in assets)
 
     def publish(self, manifest: Manifest) -> None:
-        """Write the manifest, drop what it does not name and put the bundle in its place with one rename."""
-        wanted = set(manifest.files)
-        old = self.output.with_name(self.output.name + ".old")
+        """Write the manifest, drop what it does not name and put the bundle in its place.
+
+        A bundle that is there already, the same and whole, stays: it may be in use, and have compiled models in it.
+        """
+        if _same_and_whole(self.output, manifest):
+            shutil.rmtree(self.path, ignore_errors=True)
+            return
+        wanted = {*manifest.files, MANIFEST}
         with writing_to(self.output):
+            (self.path / MANIFEST).write_text(manifest.text, encoding="utf-8")
             for item in self.path.iterdir():
                 if item.name not in wanted:
                     _remove(item)
-            (self.path / MANIFEST).write_text(manifest.text, encoding="utf-8")
-            shutil.rmtree(old, ignore_errors=True)
-            if self.output.exists():
-                self.output.rename(old)
-            self.path.rename(self.output)
-            shutil.rmtree(old, ignore_errors=True)
+            take_place(self.path, self.output)
 
-    def abandon(self) -> bool:
-        """After a failure: keep the staging folder only if it holds a finished component; says whether it does."""
-        if any(self.path.glob("*.json")):
-            return True
-        shutil.rmtree(self.path, ignore_errors=True)
+    def abandon(self) -> None:
+        """After a failure: keep the staging folder only if it holds a finished component."""
+        if not self.worth_keeping:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether it holds a finished component."""
+        return any(self.path.glob("*.json"))
+
+
+def _manifest_entry(folder: Path, name: str) -> ComponentEntry | None:
+    try:
+        return Manifest.model_validate(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))).component(name)
+    except (OSError, ValueError):
+        return None
+
+
+def _same_and_whole(folder: Path, manifest: Manifest) -> bool:
+    file = folder / MANIFEST
+    if not file.is_file() or file.read_text(encoding="utf-8") != manifest.text:
         return False
+    assets = all((folder / a.file).is_file() and sha256_of_path(folder / a.file) == a.sha256 for a in manifest.assets)
+    return assets and all(_undamaged(component, folder) for component in manifest.components)
 
 
 def _undamaged(entry: ComponentEntry, folder: Path) -> bool:

@@ -7,8 +7,6 @@ folder in transformers' layout, is kept in a cache, so that conversion, referenc
 import contextlib
 import importlib.util
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -16,7 +14,7 @@ from typing import Any, Protocol, cast
 from toolkit.bundle.checksums import sha256_of_json
 from toolkit.bundle.sources import source_digests
 from toolkit.bundle.writer import writing_to
-from toolkit.cache import cache_folder, put_in_place
+from toolkit.cache import cache_folder, made_once
 from toolkit.export.source import Source
 from toolkit.model import ModelInfo
 
@@ -86,18 +84,13 @@ def translated(model: ModelInfo, digests: Mapping[str, str], foreign: Foreign, n
     """
     key = sha256_of_json({"files": dict(digests), "by": source_digests([f"{model.package}.published"])})
     folder = cache_folder("checkpoints") / model.id / key[:24]
-    if _is_whole(folder):
-        return folder
+
+    def make(fresh: Path) -> None:
+        foreign.write(fresh)
+        (fresh / _COMPLETE).write_text(json.dumps({"of": name}), encoding="utf-8")
+
     with writing_to(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-        with writing_to(folder):
-            foreign.write(fresh)
-            (fresh / _COMPLETE).write_text(json.dumps({"of": name}), encoding="utf-8")
-            put_in_place(fresh, folder, _is_whole)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        made_once(folder, _is_whole, make)
     return folder
 
 

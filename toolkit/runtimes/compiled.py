@@ -8,14 +8,13 @@ in the user's cache. What was tried on which compute units is remembered in it.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.manifest import PackageEntry
-from toolkit.cache import cache_folder, put_in_place
+from toolkit.cache import cache_folder, made_once
 from toolkit.spec import ComputeUnits
 
 FOLDER = ".compiled"
@@ -87,16 +86,13 @@ class CompiledModels:
     def _made(self, package: PackageEntry) -> CompiledModel:
         root = next(root for root in self._roots() if _writable(root))
         folder = self._folder(root, package)
-        # Beside its place, so that one rename publishes it, and nothing is left in TMPDIR.
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
-        try:
+
+        def make(fresh: Path) -> None:
             self._compile(self._bundle.path / package.file, _model_in(fresh, package))
             (fresh / _COMPLETE).write_text(json.dumps({"package": package.file}), encoding="utf-8")
             self._drop_stale(root, package, folder)
-            put_in_place(fresh, folder, _is_whole)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-        return CompiledModel(_model_in(folder, package), fresh=True)
+
+        return CompiledModel(_model_in(folder, package), fresh=made_once(folder, _is_whole, make))
 
     def _roots(self) -> tuple[Path, Path]:
         return self._bundle.path / FOLDER, cache_folder("compiled")

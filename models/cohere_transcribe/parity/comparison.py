@@ -1,7 +1,7 @@
 """The ladder of Cohere Transcribe: runs reference and port, and fills the rungs of `rungs.py`."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from models.cohere_transcribe.parity.kept_texts import ClipTexts, KeptTexts
 from models.cohere_transcribe.parity.reference import Reference, ReferencePiece, ReferenceRun
 from models.cohere_transcribe.pipeline import EncodedAudio, Pipeline
 from parity.ladder.exhibits import Axis, error_over
-from parity.ladder.judging import judge_margins, judge_results
+from parity.ladder.judging import judge_margins, judge_nearness, judge_results
 from parity.ladder.ladder import Ladder, Row, SkipStage, Status
 from parity.ladder.packages import CLIPS_EXERCISED
 from parity.ladder.recognition import (
@@ -27,6 +27,7 @@ from parity.ladder.recognition import (
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins
+from parity.measures.nearness import Nearness
 from parity.measures.results import HostResults
 from parity.measures.totals import Totals
 from parity.measures.words import ErrorRate, error_rates
@@ -75,6 +76,21 @@ class ReplayedDecoder:
         return row
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """What the port hears of one piece of audio, and what the reference makes of that.
+
+    Attributes:
+        mel: [T, M] of the port, whose own error the stage `features` judges.
+        length: valid frames of it.
+        logits: [U, V] of the reference on this mel, along its own tokens.
+    """
+
+    mel: np.ndarray
+    length: int
+    logits: np.ndarray
+
+
 class Comparison:
     """Runs all clips through reference and port and fills the ladder.
 
@@ -103,7 +119,7 @@ class Comparison:
         self._resumed = 0
         self._faulty = False
         self._dither_due = True
-        self._results = HostResults()
+        self._results, self._nearness = HostResults(), Nearness()
         self._by_language: dict[str, list[ClipTexts]] = defaultdict(list)
 
     def run(self) -> None:
@@ -116,6 +132,7 @@ class Comparison:
                 self._clip(clip, language)
             else:
                 self._skip("decode", clip.id, f"the checkpoint has no language '{language}'")
+        judge_nearness(self._ladder, rungs.MEL_ERROR, self._nearness)
         for name, form in self._forms.items():
             if form.forced.decisions:
                 self._ladder.judge(rungs.FORCED, form.forced.totals(), form=name)
@@ -160,22 +177,28 @@ class Comparison:
             note = f"in {len(cuts)} pieces of {max_piece_s:g} s at most, {len(run.pieces)} of the reference"
             self._skip("decode", clip.id, note)
             return run.text, {name: self._text(name, form, clip) for name, form in self._forms.items()}
-        for (mel, length), piece in zip(features, run.pieces, strict=True):
+        true_mels = self._reference.true_mels(clip.audio)
+        for (mel, length), piece, truth in zip(features, run.pieces, true_mels, strict=True):
             hop_s = self._first.host.mel.hop_length / self._first.sample_rate
             theirs = piece.mel[: piece.length], piece.length
             compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, theirs, (mel[:length], length), hop_s)
+            self._nearness.add(truth, theirs[0], mel[:length])
             with self._ladder.attempt("wrappers", clip.id):
                 self._wrappers(piece)
         if self._dither_due:
             self._dithered(clip.audio, cuts[0])
         said = Transcript(run.text, 0.0, (), self._reference.tokens(run.pieces))
         self._results.add(clip.id, said, self._replayed(run, language))
+        pairs = [
+            (_Heard(*heard, self._reference.logits(replace(piece, mel=heard[0], length=heard[1]), piece.tokens)), piece)
+            for heard, piece in zip(features, run.pieces, strict=True)
+        ]
         ours: dict[str, str] = {}
         for name, form in self._forms.items():
             texts = []
             with self._ladder.attempt("decode", f"{clip.id}, {name}"):
-                for index, ((mel, length), piece) in enumerate(zip(features, run.pieces, strict=True)):
-                    texts.append(self._decode(name, form, f"{clip.id}, piece {index}", (mel, length), piece))
+                for index, (heard, piece) in enumerate(pairs):
+                    texts.append(self._decode(name, form, f"{clip.id}, piece {index}", heard, piece))
             self._faulty |= len(texts) < len(run.pieces)
             ours[name] = join_segments(texts, language)
         return run.text, ours
@@ -185,7 +208,10 @@ class Comparison:
         self._dither_due = False
         bundle, form = self._subject.bundle, self._first.decoder_form
         mel, length = Pipeline(bundle, self._subject.runtime, decoder=form).features(audio[first])
-        self._ladder.compare(rungs.DITHERED, self._reference.dithered_mel(audio), mel[:length])
+        reference, nearness = self._reference.dithered_mel(audio), Nearness()
+        self._ladder.compare(rungs.DITHERED, reference, mel[:length])
+        nearness.add(self._reference.true_dithered_mel(audio), reference, mel[:length])
+        judge_nearness(self._ladder, rungs.DITHERED_ERROR, nearness)
 
     def _replayed(self, run: ReferenceRun, language: str) -> Transcript:
         """The host's loop and text on the reference's own logits."""
@@ -224,16 +250,14 @@ class Comparison:
         if "stateful" in self._wrapped and self._subject.clips.count <= CLIPS_EXERCISED:
             compare(rungs.STEPS, theirs, self._stepped(self._wrapped["stateful"], encoded, piece))
 
-    def _decode(
-        self, name: DecoderForm, form: _Form, where: str, features: tuple[np.ndarray, int], piece: ReferencePiece
-    ) -> str:
+    def _decode(self, name: DecoderForm, form: _Form, where: str, heard: _Heard, piece: ReferencePiece) -> str:
         """The whole chain on its own: along the reference's tokens, then free; returns the text of the free run."""
-        encoded = form.pipeline.encode(*features)
+        encoded = form.pipeline.encode(heard.mel, heard.length)
         prompt = np.array(form.pipeline.prompt)
         self._ladder.compare(rungs.PROMPT, piece.prompt, prompt)
         logits = self._forced(form.pipeline, encoded, piece)
         theirs = self._as_head_output(piece.logits)
-        self._ladder.compare(rungs.FORCED_LOGITS, theirs, logits, form=name)
+        self._ladder.compare(rungs.FORCED_LOGITS, self._as_head_output(heard.logits), logits, form=name)
         curves = error_over(theirs, logits, Axis("token"))
         self._ladder.exhibit("decode", f"error of the logits over the tokens, {name}", curves, where)
         noise = largest_error(theirs, logits)

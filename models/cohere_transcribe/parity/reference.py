@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoProcessor, CohereAsrForConditionalGeneration
 
+from parity.measures.float64 import in_float64
 from toolkit.export.pretrained import load_part, load_pretrained
 from toolkit.transcript import Token
 
@@ -84,9 +86,20 @@ class Reference:
 
     def dithered_mel(self, audio: np.ndarray) -> np.ndarray:
         """Valid mel [T, M] of the first piece of audio, with the dither that the checkpoint asks for."""
-        inputs = self._dithering(audio, sampling_rate=self._dithering.sampling_rate, return_tensors="pt")
-        mel: np.ndarray = inputs["input_features"][0, : int(inputs["attention_mask"][0].sum())].numpy()
-        return mel
+        return _valid_mel(self._dithering, audio)
+
+    def true_mels(self, audio: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The valid mel [T, M] of each piece of audio as the extractor's own code makes it in float64."""
+        return self._true_mels(self.processor.feature_extractor, audio)
+
+    def true_dithered_mel(self, audio: np.ndarray) -> np.ndarray:
+        """`dithered_mel` as the extractor's own code makes it in float64."""
+        return self._true_mels(self._dithering, audio)[0]
+
+    def _true_mels(self, extractor: Any, audio: np.ndarray) -> tuple[np.ndarray, ...]:
+        pieces = extractor._split_audio_chunks_energy(torch.from_numpy(audio))  # in float32: the cuts are the class's
+        with in_float64():
+            return tuple(_valid_mel(extractor, piece.numpy()) for piece in pieces)
 
     def tokens(self, pieces: Sequence[ReferencePiece]) -> tuple[Token, ...]:
         """The tokens of some pieces that are text, with their probabilities."""
@@ -136,3 +149,10 @@ class Reference:
             tokens=generated.sequences[0, prompt.shape[1] :].numpy(),
             logits=torch.cat(generated.logits).numpy(),
         )
+
+
+def _valid_mel(extractor: Any, audio: np.ndarray) -> np.ndarray:
+    """Valid mel [T, M] of the first piece of audio."""
+    inputs = extractor(audio, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    mel: np.ndarray = inputs["input_features"][0, : int(inputs["attention_mask"][0].sum())].numpy()
+    return mel

@@ -5,7 +5,7 @@ from parity.ladder.gates import (
     chain_gates,
     confidence_gate,
     decisions_gate,
-    mel_gate,
+    nearness_gate,
     same_result_gate,
     wrapper_gate,
 )
@@ -28,6 +28,7 @@ _ENCODER, _CACHE, _GENERATE = f"{_MODEL}.model.encoder", f"{_MODEL}'s cross-atte
 _LOOP = "the pipeline on the runtime under test"
 _CHAINED = "packages in a row on the runtime under test, along the reference's tokens"
 _SAME_CUTS = "for clips that both sides cut into the same pieces"
+_FIRST = "on the first clip that both sides cut into the same pieces"
 
 PIECES = Rung(
     "features", "pieces", _EXTRACTOR, "toolkit.audio.quiet_cuts", EXACT, only="where the bundle cuts as the class does"
@@ -37,7 +38,15 @@ MEL = Rung(
     "mel",
     _EXTRACTOR,
     _MEL,
-    mel_gate("max abs 5.0e-5, rel. L2 1.5e-6 on the demo clips"),
+    None,
+    only=_SAME_CUTS,
+)
+MEL_ERROR = Rung(
+    "features",
+    "mel, error beside the reference's",
+    f"{_EXTRACTOR}, in float64",
+    _MEL,
+    nearness_gate("0.92 on the demo clips; 1.02 on the telephone and at -80 dB"),
     only=_SAME_CUTS,
 )
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT, only=_SAME_CUTS)
@@ -46,8 +55,16 @@ DITHERED = Rung(
     "mel, dither on",
     f"CohereAsrFeatureExtractor{_DITHERED}",
     f"toolkit.audio.nemo_mel.NemoMel{_DITHERED}",
-    mel_gate("max abs 2.2e-5, rel. L2 6.4e-7 on a demo clip"),
-    only="on the first clip that both sides cut into the same pieces",
+    None,
+    only=_FIRST,
+)
+DITHERED_ERROR = Rung(
+    "features",
+    "mel, dither on, error beside the reference's",
+    f"CohereAsrFeatureExtractor{_DITHERED}, in float64",
+    f"toolkit.audio.nemo_mel.NemoMel{_DITHERED}",
+    nearness_gate("1.04 on a demo clip at -80 dB"),
+    only=_FIRST,
 )
 
 ENCODER = Rung("wrappers", "encoder {function}: encoder", _ENCODER, "wrapper encoder", _WRAPPERS, only=_SAME_CUTS)
@@ -93,7 +110,7 @@ PROMPT = Rung("decode", "prompt", "CohereAsrProcessor", "the pipeline's prompt",
 FORCED_LOGITS = Rung(
     "decode",
     "teacher-forced logits, {form}",
-    _GENERATE,
+    "CohereAsrForConditionalGeneration.forward, on the port's mel",
     _CHAINED,
     chain_gates("PSNR 80 dB, rel. L2 9.5e-4"),
     only=_SAME_CUTS,
@@ -130,8 +147,10 @@ ERRORS = Rung(
 RUNGS = (
     PIECES,
     MEL,
+    MEL_ERROR,
     LENGTH,
     DITHERED,
+    DITHERED_ERROR,
     ENCODER,
     ENCODER_LENGTH,
     CROSS_KEY,

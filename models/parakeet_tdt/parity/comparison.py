@@ -9,7 +9,7 @@ from models.parakeet_tdt.parity import rungs
 from models.parakeet_tdt.parity.reference import Reference, ReferenceRun
 from models.parakeet_tdt.pipeline import STEP_COMPONENTS, Features, Pipeline
 from parity.ladder.exhibits import SECONDS, Timeline, error_over
-from parity.ladder.judging import judge_margins, judge_results
+from parity.ladder.judging import judge_margins, judge_nearness, judge_results
 from parity.ladder.ladder import Ladder, Row, Status
 from parity.ladder.packages import CLIPS_EXERCISED
 from parity.ladder.recognition import (
@@ -25,6 +25,7 @@ from parity.ladder.recognition import (
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins
+from parity.measures.nearness import Nearness
 from parity.measures.results import HostResults
 from parity.measures.totals import Totals
 from parity.measures.words import Boundaries, boundary_shifts
@@ -37,6 +38,9 @@ _MARGINS = {
     "blank or token": rungs.BLANK_MARGINS,
     "durations": rungs.DURATION_MARGINS,
 }
+
+
+HEADS = ("token", "duration")
 
 
 @dataclass
@@ -74,13 +78,14 @@ class Comparison:
         self._loops = {form: Pipeline(whole, subject.eager, step=form) for form in STEP_COMPONENTS}
         self._forced, self._free, self._texts = Flips(), Flips(), _Texts()
         self._margins = {kind: Margins() for kind in _MARGINS}
-        self._results = HostResults()
+        self._results, self._nearness = HostResults(), Nearness()
         self._too_long: list[str] = []
 
     def run(self) -> None:
         """All clips, then what is counted over all of them."""
         for clip in self._subject.clips:
             self._clip(clip)
+        judge_nearness(self._ladder, rungs.MEL_ERROR, self._nearness)
         self._finish_decode()
         self._finish_words()
         self._finish_boundaries()
@@ -92,6 +97,7 @@ class Comparison:
         hop_s = self._pipeline.host.mel.hop_length / self._pipeline.sample_rate
         ours = features["mel"], features["length"]
         compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, (run.mel, run.length), ours, hop_s)
+        self._nearness.add(self._reference.true_mel(clip.audio), run.mel, features["mel"])
         with self._ladder.attempt("wrappers", clip.id):
             self._encoder_wrapper(run)
             self._decoder_wrappers(run)
@@ -157,26 +163,31 @@ class Comparison:
         if features["length"] > capacity:  # joined windows are no longer the reference's frames: the task stage judges
             self._too_long.append(clip.id)
             return emissions
-        noise = self._teacher_forced(clip, run, frames)
+        expected = self._reference.encode(features["mel"], features["length"])
+        noise = self._teacher_forced(clip, run, frames, expected)
         self._free_running(clip, run, emissions, noise)
         return emissions
 
-    def _teacher_forced(self, clip: Clip, run: ReferenceRun, frames: np.ndarray) -> _Noise:
-        """Our own frames and predictions along the reference's path: the logits that our decisions are taken from."""
+    def _teacher_forced(self, clip: Clip, run: ReferenceRun, frames: np.ndarray, expected: np.ndarray) -> _Noise:
+        """Our own frames and predictions along the reference's path: the logits that our decisions are taken from.
+
+        They are compared with what the reference makes of our mel, whose own error the stage `features` judges.
+        """
         if not {"prediction", "joint"} <= set(self._subject.precision):
             return _Noise()
-        self._ladder.compare(rungs.FRAMES, run.frames, frames)
-        curves = error_over(run.frames, frames, SECONDS, self._pipeline.host.frame_s)
+        self._ladder.compare(rungs.FRAMES, expected, frames)
+        curves = error_over(expected, frames, SECONDS, self._pipeline.host.frame_s)
         self._ladder.exhibit("decode", "error of the encoder over time", curves, clip.id)
         if frames.shape != run.frames.shape:
             return _Noise()
         runtime = self._subject.runtime
         ours = _logits(runtime, frames[run.positions], _predictions(runtime, run.spoken)[run.fed])
-        errors = []
         for head, theirs, mine in zip(
-            ("token", "duration"), (run.token_logits, run.duration_logits), ours, strict=True
+            HEADS, self._reference.joint(expected[run.positions], run.predictions[run.fed]), ours, strict=True
         ):
             self._ladder.compare(rungs.FORCED_LOGITS, theirs, mine, head=head)
+        errors = []
+        for head, theirs, mine in zip(HEADS, (run.token_logits, run.duration_logits), ours, strict=True):
             errors.append(largest_error(theirs, mine))
             places = [f"{clip.id}, step {step}, {head}" for step in range(len(theirs))]
             count_forced_flips(self._forced, theirs, mine.argmax(1), errors[-1], places)

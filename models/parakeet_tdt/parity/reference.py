@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, ParakeetForTDT
 
+from parity.measures.float64 import in_float64
 from toolkit.export.pretrained import load_part, load_pretrained
 from toolkit.transcript import Token, Word
 
@@ -113,6 +114,11 @@ class Reference:
         rate = self.processor.feature_extractor.sampling_rate
         batch = self.processor.feature_extractor(audio, sampling_rate=rate, return_tensors="pt")
         return batch["input_features"][0].numpy(), int(batch["attention_mask"].sum())
+
+    def true_mel(self, audio: np.ndarray) -> np.ndarray:
+        """The mel [T, M] as the extractor's own code makes it in float64."""
+        with in_float64():
+            return self.features(audio)[0]
 
     @torch.no_grad()
     def encode(self, mel: np.ndarray, length: int) -> np.ndarray:

@@ -10,12 +10,13 @@ from models.qwen3_forced_aligner.parity import rungs
 from models.qwen3_forced_aligner.parity.reference import Reference, ReferenceRun
 from models.qwen3_forced_aligner.pipeline import ENCODER_COMPONENTS, EncoderForm, MarkerOutputs, Pipeline
 from parity.ladder.exhibits import Axis, Timeline, error_over
-from parity.ladder.judging import judge_margins, judge_results
+from parity.ladder.judging import judge_margins, judge_nearness, judge_results
 from parity.ladder.ladder import Ladder, Row, Status
 from parity.ladder.recognition import compare_mel, count_forced_flips, largest_error
 from parity.ladder.subject import Clip, Subject
 from parity.measures.flips import Flips
 from parity.measures.margins import Margins, softmax
+from parity.measures.nearness import Nearness
 from parity.measures.results import HostResults
 from parity.measures.totals import Totals
 from parity.measures.words import Boundaries, boundary_shifts
@@ -71,12 +72,13 @@ class Comparison:
         self._forms = {form: self._form(form) for form in ENCODER_COMPONENTS}
         self._wrapped = {n: Pipeline(f.pipeline.bundle, self._eager, encoder=n) for n, f in self._forms.items()}
         self._reference_from_truth: list[float] = []
-        self._results = HostResults()
+        self._results, self._nearness = HostResults(), Nearness()
 
     def run(self) -> None:
         """All clips, then what is counted over all of them."""
         for clip in self._subject.clips:
             self._clip(clip)
+        judge_nearness(self._ladder, rungs.MEL_ERROR, self._nearness)
         for name, form in self._forms.items():
             self._finish(name, form)
         judge_results(self._ladder, self._results, rungs.SAME_CLASSES, rungs.CONFIDENCE)
@@ -103,6 +105,7 @@ class Comparison:
         theirs, features = (run.mel, run.length), self._pipeline.features(clip.audio)
         hop_s = self._host.mel.hop_length / self._host.sample_rate
         compare_mel(self._ladder, (rungs.MEL, rungs.LENGTH), clip.id, theirs, features, hop_s, frames_axis=1)
+        self._nearness.add(self._reference.true_mel(clip.audio, clip.text), run.mel, features[0], frames_axis=1)
         with self._ladder.attempt("wrappers", clip.id):
             self._audio_wrappers(run)
             self._decoder_wrappers(run)

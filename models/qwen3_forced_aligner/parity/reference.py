@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, Qwen3ASRForTokenClassification
 
+from parity.measures.float64 import in_float64
 from toolkit.export.pretrained import load_part, load_pretrained
 from toolkit.transcript import Word
 
@@ -93,6 +94,13 @@ class Reference:
             logits=logits[0].numpy()[markers],
             words=self._words(logits, ids, words[0], confidence.tolist()),
         )
+
+    def true_mel(self, audio: np.ndarray, text: str, language: str | None = None) -> np.ndarray:
+        """The mel [M, T] of a `run` as the extractor's own code makes it in float64."""
+        with in_float64():
+            inputs, _ = self.processor.prepare_forced_aligner_inputs(audio=audio, transcript=text, language=language)
+        mel: np.ndarray = inputs["input_features"][0].numpy()
+        return mel
 
     def words_from_classes(self, classes: Sequence[int]) -> tuple[Word, ...]:
         """Words `0`, `1`, ... with the times that the processor makes of time classes (two per word), all certain."""

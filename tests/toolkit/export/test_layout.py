@@ -1,6 +1,8 @@
 """The cache of translated checkpoints: made once, whole or not at all, made anew when its origin has gone."""
 
 import os
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,18 +78,22 @@ def test_a_cache_that_cannot_be_written(cache):
 
 
 def test_another_process_was_faster(cache):
-    """What it put there may be being read, and stays."""
+    """It is waited for, and what it made is taken."""
+    started, letters, late = threading.Event(), Letters(), Letters()
 
-    class Slow(Letters):
-        def write(self, folder):
-            self.first = translated(MODEL, {"a": "1"}, Letters())
-            (self.first / "mark").touch()
-            super().write(folder)
+    def slow(folder):
+        started.set()
+        time.sleep(0.3)
+        Letters.write(letters, folder)
 
-    slow = Slow()
-    assert translated(MODEL, {"a": "1"}, slow) == slow.first
-    assert (slow.first / "mark").exists()
-    assert left(cache) == [slow.first.name]
+    letters.write = slow
+    first = threading.Thread(target=translated, args=(MODEL, {"a": "1"}, letters))
+    first.start()
+    started.wait()
+    folder = translated(MODEL, {"a": "1"}, late)
+    first.join()
+    assert (letters.written, late.written) == (1, 0)
+    assert left(cache) == [folder.name]
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

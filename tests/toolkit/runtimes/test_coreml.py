@@ -2,6 +2,8 @@
 
 import re
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -141,19 +143,27 @@ class TestCompiledOnce:
         runtime().load("part")
         assert len(framework.compiled) == 2
 
-    def test_what_another_process_put_there_meanwhile_stays(self, tmp_path):
+    def test_what_another_process_is_compiling_is_waited_for_and_taken(self, tmp_path):
+        started = threading.Event()
+
         class Slow(FakeFramework):
             def compile_package(self, package, compiled):
-                other = bundle_of(tmp_path, (function("main"),), ONE)
-                CoremlRuntime(other, say=lambda text: None, framework=FakeFramework()).load("part")
-                (folder,) = [f for f in (tmp_path / FOLDER).iterdir() if not f.name.startswith(".")]
-                (folder / "mark").touch()
+                started.set()
+                time.sleep(0.3)
                 super().compile_package(package, compiled)
 
-        bundle = bundle_of(tmp_path, (function("main"),), ONE)
-        CoremlRuntime(bundle, say=lambda text: None, framework=Slow()).load("part")
-        (folder,) = (tmp_path / FOLDER).iterdir()
-        assert (folder / "mark").exists()
+        first, second = Slow(), FakeFramework()
+        runtimes = [
+            CoremlRuntime(bundle_of(tmp_path, (function("main"),), ONE), say=lambda text: None, framework=framework)
+            for framework in (first, second)
+        ]
+        other = threading.Thread(target=runtimes[0].load, args=("part",))
+        other.start()
+        started.wait()
+        runtimes[1].load("part")
+        other.join()
+        assert (len(first.compiled), len(second.compiled)) == (1, 0)
+        assert len(list((tmp_path / FOLDER).iterdir())) == 1
 
     def test_a_failure_leaves_nothing(self, runtime, framework, tmp_path):
         framework.uncompilable = "unknown op"
