@@ -30,6 +30,7 @@ def transcribe(request: InferRequest) -> None:
     results = [_result(source, request, pipeline, pipeline.transcribe, runtime.name) for source in request.audio]
     request.report_loads(runtime)
     for result in results:
+        _report_notes(result)
         _report_cut(result)
     _write(request, render(results, form))
 
@@ -52,6 +53,7 @@ def align(request: InferRequest) -> None:
 
     result = _result(request.audio[0], request, pipeline, call, runtime.name)
     request.report_loads(runtime)
+    _report_notes(result)
     _report_zero_length(result)
     _write(request, render([result], form))
 
@@ -96,6 +98,12 @@ def _write(request: InferRequest, text: str) -> None:
         write_text(request.output, text)
     else:
         typer.echo(text, nl=False)
+
+
+def _report_notes(result: Result) -> None:
+    """A line on stderr for each note of the model itself."""
+    for note in result.transcript.notes:
+        typer.echo(f"note: {result.file}: {note}", err=True)
 
 
 def _report_cut(result: Result) -> None:
