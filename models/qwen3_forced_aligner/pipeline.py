@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from models.qwen3_forced_aligner.bounds import behind_the_end, within
 from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import HostSchema, host_arrays, host_constants
@@ -17,6 +18,7 @@ from toolkit.errors import AudioError, ToolkitError
 from toolkit.loops.fixed_windows import first_form, fitting_window, padded, padded_parts, smallest_window
 from toolkit.loops.rope import rotary_tables
 from toolkit.text.forced_words import language_from_name, monotonic, split_words
+from toolkit.text.given_words import spelt_as_given, words_as_given
 from toolkit.text.tokenise import Tokeniser
 from toolkit.transcript import Transcript, Word
 
@@ -150,7 +152,7 @@ class Pipeline(Aligner):
 
         Args:
             audio: [samples], float32, at `sample_rate`.
-            text: what is said, in any case and with any punctuation.
+            text: what is said, in any case and with any punctuation; each word is returned as it is written here.
             language: code or name; decides how the text is split into words. Blanks and Han characters when left out.
             progress: called with (encoder calls done, calls in all).
 
@@ -163,8 +165,10 @@ class Pipeline(Aligner):
         name = language_from_name(language, self.host.languages) if language else None
         words = self.words(text, name, duration_s)
         self.check_room(len(audio), words)
-        outputs = self.marker_outputs(audio, words, progress)
-        return Transcript(text.strip(), duration_s, self.words_with_times(words, outputs), (), name)
+        timed = self.words_with_times(words, self.marker_outputs(audio, words, progress))
+        spelt = spelt_as_given(timed, words_as_given(text, words))
+        notes = behind_the_end(spelt, duration_s, self.host.bin_ms / 1000)
+        return Transcript(text.strip(), duration_s, within(spelt, duration_s), (), name, notes=notes)
 
     def check_room(self, samples: int, words: Sequence[str]) -> None:
         """Refuse, before any work, what the bundle has no room for.

@@ -10,6 +10,7 @@ from tests.models.qwen3_forced_aligner.tiny import CONFIGS
 from toolkit.errors import AudioError, BundleError, ToolkitError
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
+from toolkit.text.given_words import words_as_given
 
 # Float32 on both sides; logits of the tiny models reach 25. Measured: up to 2e-4.
 CLOSE = {"rtol": 0, "atol": 1e-3}
@@ -23,8 +24,14 @@ def assert_equal_to_the_class(pipeline, checkpoint, audio, text, language=None):
     outputs = pipeline.marker_outputs(audio, words)
     np.testing.assert_allclose(outputs.logits, expected.logits, **CLOSE)
     np.testing.assert_array_equal(outputs.time_class, expected.logits.argmax(1))
-    transcript = pipeline.align(audio, text, language)
-    assert [(w.text, w.start_s, w.end_s) for w in transcript.words] == expected.words
+    transcript, end_s = pipeline.align(audio, text, language), len(audio) / RATE
+    timed = pipeline.words_with_times(words, outputs)
+    assert [(w.text, w.start_s, w.end_s) for w in timed] == expected.words
+    given = words_as_given(text, words)
+    cut = [
+        (part, min(start, end_s), min(end, end_s)) for part, (_, start, end) in zip(given, expected.words, strict=True)
+    ]
+    assert [(w.text, w.start_s, w.end_s) for w in transcript.words] == cut
     assert (transcript.text, transcript.language, transcript.tokens) == (text.strip(), language, ())
     assert transcript.duration_s == len(audio) / RATE
     return outputs
@@ -199,6 +206,24 @@ def test_confidence_is_the_mean_of_both_markers(pipelines):
     first, second = pipelines["small"].words_with_times(["a", "b"], outputs)
     assert (first.confidence, second.confidence) == pytest.approx((0.6, 0.3))
     assert (first.start_s, first.end_s, second.start_s, second.end_s) == (0.24, 0.4, 0.4, 0.72)
+
+
+def test_words_are_written_as_they_are_given(pipelines):
+    text = "Go-forward, \u201cten\u201d meters: 3.5% off \u2014 don\u2019t! a.b@c.de caf\N{LATIN SMALL LETTER E}\u0301"
+    transcript = pipelines["small"].align(clip(3), text)
+    assert " ".join(word.text for word in transcript.words) == transcript.text == text
+
+
+def test_words_behind_the_end_are_cut_there_with_a_note(pipelines, monkeypatch):
+    """Classes of 80 ms: 2.00 to 2.40 s, 2.40 to 2.48 s and 4.00 to 4.08 s, in 2.42 s of audio."""
+    outputs = MarkerOutputs(np.array([25, 30, 30, 31, 50, 51]), np.ones(6, np.float32), np.zeros((6, 2)))
+    monkeypatch.setattr(pipelines["small"], "marker_outputs", lambda *arguments: outputs)
+    transcript = pipelines["small"].align(clip(2.42), "one two three.")
+    assert [(w.start_s, w.end_s) for w in transcript.words] == [(2.0, 2.4), (2.4, 2.42), (2.42, 2.42)]
+    (note,) = transcript.notes
+    assert "1 of 3 words were placed behind the end of the audio" in note
+    assert "'three.'" in note
+    assert not pipelines["small"].align(clip(4.1), "one two three.").notes
 
 
 def refused(error, function, *arguments, **options):
