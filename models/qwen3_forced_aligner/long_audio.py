@@ -35,6 +35,8 @@ _SURE = 0.8  # confidence of the words at both sides of a new window's start, as
 _BROKEN = 2  # words in a row that break a rule, from which on no word is accepted; a single one is mended
 _LEARNT = 5  # words from which on their median confidence counts
 _LEAD_S = 0.3  # of silence kept before the first sound of a window
+_POOR = 0.5  # share of a window that its words reach, below which beginning again at an earlier word is tried
+_EARLIER = 12  # words to go back by, at most
 _EMPTY = 4  # windows in a row without an accepted word, at which alignment is given up
 
 
@@ -82,6 +84,26 @@ class LongAlignment:
 
     words: tuple[Word, ...]
     windows: int
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One window: its first word by number, its start and length in seconds, its words, and which of them fit."""
+
+    place: int
+    start_s: float
+    length_s: float
+    given: Sequence[str]
+    heard: Heard
+    fits: Sequence[bool]
+    is_last: bool
+
+    @property
+    def reach(self) -> float:
+        """The share of the window up to the end of the last word that fits."""
+        if self.is_last:
+            return 1.0
+        return float(self.heard.times_ms[len(self.fits) - 1, 1]) / 1000 / self.length_s if self.fits else 0.0
 
 
 @dataclass(frozen=True)
@@ -138,44 +160,67 @@ class _Walk:
         self._loudness = loudness(audio, limits.sample_rate)
         self.duration_s = len(audio) / limits.sample_rate
         self.words: list[Word] = []
-        self.start_s, self.windows, self._empty = 0.0, 0, 0
+        self.start_s, self.windows, self._empty, self._settled = 0.0, 0, 0, 0
 
     def step(self) -> None:
-        """Align one window, and move on."""
-        self.start_s = max(self.start_s, self._loudness.next_loud(self.start_s) - _LEAD_S)
-        left, rest_s = self._texts[len(self.words) :], self.duration_s - self.start_s
+        """Align one window, begun at an earlier word where that reaches further, and move on."""
+        attempt = self._attempt(len(self.words), self.start_s)
+        if attempt.reach < _POOR:
+            attempt = max([attempt, *self._earlier()], key=lambda each: each.reach)
+            self._settled = attempt.place
+            del self.words[attempt.place :]
+        cut = self._cut(attempt)
+        mended_s = _mended_s(attempt.heard, cut.words) + attempt.start_s
+        for text, (start_s, end_s), sure in zip(attempt.given, mended_s, attempt.heard.confidence, strict=False):
+            self.words.append(Word(text, float(start_s), float(end_s), float(sure)))
+        self.windows += 1
+        self.start_s = attempt.start_s + cut.next_s
+
+    def _earlier(self) -> list[_Attempt]:
+        """Windows that begin behind the last words; never before where it was gone back to already."""
+        places = range(max(self._settled + 1, len(self.words) - _EARLIER), len(self.words))
+        return [self._attempt(place, self.words[place - 1].end_s) for place in places]
+
+    def _attempt(self, place: int, start_s: float) -> _Attempt:
+        start_s = max(start_s, self._loudness.next_loud(start_s) - _LEAD_S)
+        left, rest_s = self._texts[place:], self.duration_s - start_s
         if len(left) > max(1.0, self._limits.words_per_s * rest_s):
             raise self._lost(f"{len(left)} words are left for the last {max(rest_s, 0.0):.1f} s")
-        window = self._window(min(rest_s, self._limits.window_s))
+        length_s = min(rest_s, self._limits.window_s)
+        window = self._window(start_s, length_s)
         room = self._listener.fitting(len(window), left)
         is_last = rest_s <= self._limits.window_s and room == len(left)
         given = left if is_last else left[: min(room, self._expected(len(left), rest_s))]
         heard = self._listener.hear(window, given)
-        self.windows += 1
-        cut = _Cut(len(given), rest_s) if is_last else self._cut(heard, len(window) / self._limits.sample_rate)
-        self._accept(given, heard, cut)
+        fits = [True] * len(given) if is_last else self._belonging(heard, start_s, length_s)
+        return _Attempt(place, start_s, length_s, given, heard, fits, is_last)
 
-    def _window(self, length_s: float) -> np.ndarray:
-        first = round(self.start_s * self._limits.sample_rate)
+    def _window(self, start_s: float, length_s: float) -> np.ndarray:
+        first = round(start_s * self._limits.sample_rate)
         return self._audio[first : first + max(1, round(length_s * self._limits.sample_rate))]
 
     def _expected(self, words: int, rest_s: float) -> int:
         """More words than the next window is likely to hold."""
         return math.ceil(_MORE_WORDS * words / rest_s * self._limits.window_s) + _SPARE_WORDS
 
-    def _cut(self, heard: Heard, window_s: float) -> _Cut:
-        """What to keep of a window; the rules that look at sound are dropped where nothing else is left (noise)."""
-        limit_s = (1 - _EDGE) * window_s
-        fits = self._fits(heard, limit_s, by_sound=True) or self._fits(heard, limit_s, by_sound=False)
-        if fits:
+    def _cut(self, attempt: _Attempt) -> _Cut:
+        """What to keep of a window, and where the next one begins."""
+        if attempt.is_last:
+            return _Cut(len(attempt.given), attempt.length_s)
+        if attempt.fits:
             self._empty = 0
-            return _cut_in_pause(heard, fits)
+            return _cut_in_pause(attempt.heard, attempt.fits)
         self._empty += 1
         if self._empty == _EMPTY:
             raise self._lost(f"{_EMPTY} windows in a row hold no word of it")
-        return _Cut(0, window_s / 2)
+        return _Cut(0, attempt.length_s / 2)
 
-    def _fits(self, heard: Heard, limit_s: float, *, by_sound: bool) -> list[bool]:
+    def _belonging(self, heard: Heard, start_s: float, length_s: float) -> list[bool]:
+        """`_fits`, without the rules that look at sound where nothing else is left (noise)."""
+        limit_s = (1 - _EDGE) * length_s
+        return self._fits(heard, start_s, limit_s, by_sound=True) or self._fits(heard, start_s, limit_s, by_sound=False)
+
+    def _fits(self, heard: Heard, window_start_s: float, limit_s: float, *, by_sound: bool) -> list[bool]:
         """For each word that belongs to the window, whether it keeps the rules itself; the last one does."""
         known = [word.confidence for word in self.words]
         least = _PROBABLE * median(known) if len(known) >= _LEARNT else 0.0
@@ -183,7 +228,9 @@ class _Walk:
         reached_s = 0.0
         for (start_s, end_s), confidence in zip(heard.times_ms / 1000, heard.confidence, strict=True):
             in_order = reached_s - _OVERLAP_S <= start_s < end_s <= limit_s
-            is_sound = not by_sound or self._is_sound(start_s, end_s, reached_s)
+            is_sound = not by_sound or self._is_sound(
+                *(window_start_s + time_s for time_s in (start_s, end_s, reached_s))
+            )
             fits.append(bool(in_order and is_sound and confidence >= least))
             if fits[-1]:
                 reached_s = max(reached_s, end_s)
@@ -195,15 +242,8 @@ class _Walk:
 
     def _is_sound(self, start_s: float, end_s: float, reached_s: float) -> bool:
         """Whether a word is loud, and little that is loud lies between it and the word before."""
-        start, end, reached = (self.start_s + time_s for time_s in (start_s, end_s, reached_s))
-        is_loud = self._loudness.between(start, end) >= _LOUD * (end - start)
-        return is_loud and self._loudness.between(reached, start) <= _SKIPPED_S
-
-    def _accept(self, given: Sequence[str], heard: Heard, cut: _Cut) -> None:
-        mended_s = _mended_s(heard, cut.words) + self.start_s
-        for text, (start_s, end_s), confidence in zip(given, mended_s, heard.confidence, strict=False):
-            self.words.append(Word(text, float(start_s), float(end_s), float(confidence)))
-        self.start_s += cut.next_s
+        is_loud = self._loudness.between(start_s, end_s) >= _LOUD * (end_s - start_s)
+        return is_loud and self._loudness.between(reached_s, start_s) <= _SKIPPED_S
 
     def _lost(self, reason: str) -> ToolkitError:
         word = self._texts[len(self.words)]

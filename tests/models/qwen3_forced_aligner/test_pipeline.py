@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models.qwen3_forced_aligner.long_audio import Heard
 from models.qwen3_forced_aligner.pipeline import MarkerOutputs, Pipeline
 from tests.gates import FLOAT32_SUMS
 from tests.models.qwen3_forced_aligner.host import RATE, TEXT, clip, host_bundle, opened, planned, sentence, stock
@@ -250,26 +251,40 @@ def test_more_words_than_can_be_said_are_refused(pipelines):
 
 
 def test_a_prompt_longer_than_the_longest_sequence_is_refused_before_any_work(small, tmp_path):
-    runtime = RecordingRuntime(EagerRuntime(plan := planned(small, sequence_lengths="64")))
+    runtime = RecordingRuntime(EagerRuntime(plan := planned(small, sequence_lengths="48")))
     message = refused(ToolkitError, opened(tmp_path, plan, runtime).align, clip(4), sentence(6))
-    assert "room for 64" in message
+    assert "room for 48" in message
     assert "--sequence-lengths" in message
     assert not runtime.calls
 
 
-def test_audio_beyond_the_last_class_is_refused(pipelines):
+def windows_of(pipeline, monkeypatch, seconds):
+    """Lengths in seconds of the windows that audio is heard in; nothing is where audio is aligned in one pass."""
+    heard = []
+
+    def hear(audio, words):
+        heard.append(len(audio) / RATE)
+        times = np.arange(2 * len(words)).reshape(-1, 2) * 100.0
+        return Heard(times, np.ones(len(words)))
+
+    monkeypatch.setattr(pipeline, "hear", hear)
+    pipeline.align(clip(seconds), "one")
+    return heard
+
+
+def test_audio_beyond_the_last_class_is_aligned_in_windows(pipelines, monkeypatch):
     pipeline = pipelines["small"]
-    assert pipeline.longest_s == 10.0
-    pipeline.align(clip(10), "one")
-    assert "first 10 s only" in refused(AudioError, pipeline.align, clip(10.01), "one")
+    assert (pipeline.longest_s, pipeline.window_s) == (10.0, 4.5)
+    assert windows_of(pipeline, monkeypatch, 10.0) == []
+    assert windows_of(pipeline, monkeypatch, 10.01)[0] == 4.5
 
 
-def test_full_attention_refuses_audio_over_its_longest_encoder(small, tmp_path):
+def test_full_attention_aligns_audio_over_its_longest_encoder_in_windows(small, tmp_path, monkeypatch):
     plan = planned(small, audio_seconds="3,5", audio_attention="full", encoder="both")
     pipeline = opened(tmp_path, plan)
-    assert pipeline.longest_s == 5.0
-    pipeline.align(clip(5), "one")
-    assert "first 5 s only" in refused(AudioError, pipeline.align, clip(5.01), "one")
+    assert (pipeline.longest_s, pipeline.window_s) == (5.0, 2.25)
+    assert windows_of(pipeline, monkeypatch, 5.0) == []
+    assert windows_of(pipeline, monkeypatch, 5.01)[0] == 2.25
     assert opened(tmp_path, plan, encoder="monolithic").longest_s == 10.0
 
 
