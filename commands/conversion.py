@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from commands.voice import note
 from parity.ladder.packages import measure_bundle
 from toolkit.bundle.bundle import Bundle, read_manifest
 from toolkit.bundle.checksums import sha256_of_json, sha256_of_path
@@ -137,7 +136,7 @@ def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -
         UnsupportedError: coremltools cannot write packages on this machine.
     """
     check_package_writer()
-    with staging_for(prepared.output, _note) as staging:
+    with staging_for(prepared.output, note) as staging:
         _refuse_to_drop(prepared)
         try:
             return _convert(prepared, staging, on_step)
@@ -146,10 +145,6 @@ def convert(prepared: Prepared, on_step: OnStep = lambda what, done, of: None) -
                 raise
             kept = f"interrupted; finished components are kept in {staging.path}"
             raise Interrupted(kept, "Run the same command to go on.") from error
-
-
-def _note(line: str) -> None:
-    typer.echo(f"note: {line}", err=True)
 
 
 def _refuse_to_drop(prepared: Prepared) -> None:

@@ -104,6 +104,8 @@ def _watched(source: str) -> Iterator[Progress]:
 
 def _report(result: Result) -> None:
     """What the user should know of one file, on stderr."""
+    for text in result.transcript.notes:
+        note(f"{_shown(result.file)}: {text}")
     _report_cut(result)
     if result.task == "alignment":
         _report_zero_length(result)

@@ -45,7 +45,8 @@ class Pipeline:
             raise AudioError("nobody speaks", "Speak.")
         progress(1, 1)
         words = tuple(Word(w, i, i if w.startswith("z") else i + 1, 1.0) for i, w in enumerate(text.split()))
-        return Transcript(text, len(samples) / 8000, words, (), language)
+        notes = ("it was hard",) * ("hard" in text)
+        return Transcript(text, len(samples) / 8000, words, (), language, notes=notes)
 """,
 }
 
@@ -123,6 +124,10 @@ def test_json(run, clip):
     result = json.loads(out)
     assert (code, result["zero_length"], result["tokens"], result["model"]) == (0, [1], [], "magpie")
     assert err == "note: 1 of 2 words have zero duration: zero (1.00 s)\n"
+
+
+def test_a_note_of_the_model_is_a_line_on_stderr(run, clip):
+    assert run(clip, "--text", "hard") == (0, "hard\n", f"note: {clip}: it was hard\n")
 
 
 def test_a_textgrid(run, clip, tmp_path):

@@ -52,7 +52,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The result for one file; segments are those of a model that decodes long audio in parts and tells them."""
+    """The result for one file; segments are those of a model that decodes long audio in parts and tells them.
+
+    `notes` are what the user should know about the result, one sentence each.
+    """
 
     text: str
     duration_s: float
@@ -60,6 +63,7 @@ class Transcript:
     tokens: tuple[Token, ...]
     language: str | None = None
     segments: tuple[Segment, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def join_segments(texts: Sequence[str], language: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from models.pocket_tts.backbone import Backbone, Cache, Flow, Utterance, cache_too_small
 from models.pocket_tts.codec import Decoder
 from models.pocket_tts.constants import HostConstants
+from models.pocket_tts.spelling import Spelling, spelling
 from models.pocket_tts.text import Prompt, Prompter
 from models.pocket_tts.voices import Voice, check_voice, open_voice
 from toolkit.bundle.bundle import Bundle, rebuild_step
@@ -141,7 +142,13 @@ class Pipeline(Speaker):
             ToolkitError: nothing to say, or a control character in it.
         """
         _check_text(text)
-        return self._prompter.prompts(text, voice=self.voice.cache is None, max_tokens=self.host.chunk_tokens)
+        spelt = self._spelling(text).text
+        # Where nothing is left to say, the text itself is refused.
+        said = spelt if any(map(str.isalnum, spelt)) else text
+        return self._prompter.prompts(said, voice=self.voice.cache is None, max_tokens=self.host.chunk_tokens)
+
+    def _spelling(self, text: str) -> Spelling:
+        return spelling(text, self._prompter.knows)
 
     def room(self, prompt: Prompt) -> int:
         """Positions of the cache that voice and text leave for frames; below 0 where these alone are too many."""
@@ -167,7 +174,7 @@ class Pipeline(Speaker):
         """
         self.notes.clear()
         prompts = self.chunks(text)
-        self.notes += [self.voice.note] * bool(self.voice.note)
+        self.notes += [note for note in (self.voice.note, self._spelling(text).note) if note]
         for number, prompt in enumerate(prompts):
             decoder = self.decoder()
             for frame in self.frames(prompt, self.noise(number)):

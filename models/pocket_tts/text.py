@@ -91,6 +91,7 @@ class Prompter:
         ids = (rules.audio_prompt_bos, rules.audio_prompt, rules.audio_bos, rules.audio_latent)  # removed in this order
         self._placeholders = {i: self._token(i) for i in ids if i is not None}
         self._unknown = self._tokenizer.token_to_id(special_tokens.get("unk_token", ""))
+        self._known: dict[str, bool] = {}
         self._bytes = self._held([f"<0x{byte:02X}>" for byte in range(256)])
         self._sentence_ends, self._clause_ends = self._held(_SENTENCE_ENDS), self._held(_CLAUSE_ENDS)
 
@@ -114,6 +115,12 @@ class Prompter:
             step = "Give a text in a language and script that the checkpoint was made for."
             raise ToolkitError("the model's tokenizer knows no letter of the text", step)
         return [self._prompt(chunk, self._ids(chunk, voice), voice) for chunk in chunks]
+
+    def knows(self, character: str) -> bool:
+        """Whether the tokenizer has a token, or bytes, for a character; without an unknown token it has for all."""
+        if character not in self._known:
+            self._known[character] = self._unknown is None or self._unknown not in self._encoded(character)
+        return self._known[character]
 
     def split(self, text: str, max_tokens: int) -> list[str]:
         """Chunks that end with sentences, or with clauses of sentences longer than `max_tokens` tokens.

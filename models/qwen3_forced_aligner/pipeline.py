@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from models.qwen3_forced_aligner.bounds import behind_the_end, within
+from models.qwen3_forced_aligner.long_audio import REACH_USED, Heard, Limits, align_in_windows, long_audio_notes
 from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
 from toolkit.bundle.bundle import Bundle
 from toolkit.bundle.host_constants import HostSchema, host_arrays, host_constants
@@ -17,6 +19,7 @@ from toolkit.errors import AudioError, ToolkitError
 from toolkit.loops.fixed_windows import first_form, fitting_window, padded, padded_parts, smallest_window
 from toolkit.loops.rope import rotary_tables
 from toolkit.text.forced_words import language_from_name, monotonic, split_words
+from toolkit.text.given_words import spelt_as_given, words_as_given
 from toolkit.text.tokenise import Tokeniser
 from toolkit.transcript import Transcript, Word
 
@@ -28,6 +31,7 @@ ENCODER_COMPONENTS: dict[EncoderForm, tuple[str, ...]] = {
 }
 # Nobody says more words than this; a longer text belongs to other audio. The class would place it all the same.
 MAX_WORDS_PER_S = 12.5
+MIN_WINDOW_S = 2.0  # a prompt with less room aligns short audio alone
 CONVOLUTIONS = 3  # of stride 2
 
 
@@ -136,7 +140,9 @@ class Pipeline(Aligner):
 
     def load(self, samples: int) -> None:
         """Load what audio of this length and a text as long again need, so that `align` only computes."""
-        frames = self._frames(self.host.mel.frames(samples))
+        if samples > self.longest_s * self.sample_rate:
+            samples = round(self.window_s * self.sample_rate)
+        frames = self._audio_tokens(samples)
         functions = {"audio_transformer": self._audio_function(frames).function}
         if longer := fitting_window(self.host.sequences, 2 * frames + 1, lambda sequence: sequence.tokens):
             functions |= dict.fromkeys(("embedding", "decoder_prefill"), longer.function)
@@ -146,25 +152,67 @@ class Pipeline(Aligner):
     def align(
         self, audio: np.ndarray, text: str, language: str | None = None, progress: Progress | None = None
     ) -> Transcript:
-        """The time of every word of `text` in the audio.
+        """The time of every word of `text` in the audio, which may be longer than the model reaches (`long_audio`).
 
         Args:
             audio: [samples], float32, at `sample_rate`.
-            text: what is said, in any case and with any punctuation.
+            text: what is said, in any case and with any punctuation; each word is returned as it is written here.
             language: code or name; decides how the text is split into words. Blanks and Han characters when left out.
             progress: called with (encoder calls done, calls in all).
 
         Raises:
-            AudioError: too long for the model.
-            ToolkitError: the text holds no word, or more than the audio or the prompt has room for.
+            AudioError: too long for a bundle whose prompts hold no window either.
+            ToolkitError: the text holds no word, more than the audio or the prompt has room for, or does not follow
+                audio that is aligned in windows.
             RuntimeFault: a component failed.
         """
         duration_s = len(audio) / self.sample_rate
         name = language_from_name(language, self.host.languages) if language else None
         words = self.words(text, name, duration_s)
-        self.check_room(len(audio), words)
-        outputs = self.marker_outputs(audio, words, progress)
-        return Transcript(text.strip(), duration_s, self.words_with_times(words, outputs), (), name)
+        timed, notes = self._timed(audio, words, progress)
+        spelt = spelt_as_given(timed, words_as_given(text, words))
+        notes += behind_the_end(spelt, duration_s, self.host.bin_ms / 1000)
+        return Transcript(text.strip(), duration_s, within(spelt, duration_s), (), name, notes=notes)
+
+    def _timed(
+        self, audio: np.ndarray, words: Sequence[str], progress: Progress | None
+    ) -> tuple[tuple[Word, ...], tuple[str, ...]]:
+        """The words with times, in one pass where the bundle has room for it, and notes on what else was done."""
+        if self._has_room(len(audio), words) or self.window_s < MIN_WINDOW_S:
+            self.check_room(len(audio), words)
+            return self.words_with_times(words, self.marker_outputs(audio, words, progress)), ()
+        limits = Limits(self.window_s, MAX_WORDS_PER_S, self.sample_rate)
+        long = align_in_windows(self, audio, words, limits, progress or _silent)
+        return long.words, long_audio_notes(long, len(audio) / self.sample_rate, limits)
+
+    @property
+    def window_s(self) -> float:
+        """Length of the windows that longer audio is aligned in: within reach, and half of the longest prompt."""
+        tokens = max(s.tokens for s in self.host.sequences) // 2
+        chunk_s = self.host.chunk_mel_frames * self.host.mel.hop_length / self.sample_rate
+        return min(REACH_USED * self.longest_s, tokens // self.host.chunk_frames * chunk_s)
+
+    def hear(self, audio: np.ndarray, words: Sequence[str]) -> Heard:
+        """One pass, its times in ms [n, 2] as the classes say them, and confidence [n]."""
+        outputs, shape = self.marker_outputs(audio, words), (-1, self.host.prompt.markers_per_word)
+        times_ms = (outputs.time_class * np.float32(self.host.bin_ms)).reshape(shape)
+        return Heard(times_ms, outputs.probability.reshape(shape).mean(axis=1))
+
+    def fitting(self, samples: int, words: Sequence[str]) -> int:
+        """How many of the words, the first ones, the longest prompt has room for beside so much audio."""
+        room = max(s.tokens for s in self.host.sequences) - len(self.prompt((), self._audio_tokens(samples)).ids)
+        for count, word in enumerate(words):
+            room -= len(self._tokeniser.ids(word)) + self.host.prompt.markers_per_word
+            if room < 0:
+                return count
+        return len(words)
+
+    def _has_room(self, samples: int, words: Sequence[str]) -> bool:
+        within_reach = samples <= self.longest_s * self.sample_rate
+        return within_reach and self.fitting(samples, words) == len(words)
+
+    def _audio_tokens(self, samples: int) -> int:
+        return self._frames(self.host.mel.frames(samples))
 
     def check_room(self, samples: int, words: Sequence[str]) -> None:
         """Refuse, before any work, what the bundle has no room for.
@@ -179,7 +227,7 @@ class Pipeline(Aligner):
                 f"{self.longest_s:g} s only",
                 "Cut the audio, and its text, at a pause.",
             )
-        self._sequence(len(self.prompt(words, self._frames(self.host.mel.frames(samples))).ids))
+        self._sequence(len(self.prompt(words, self._audio_tokens(samples)).ids))
 
     def words(self, text: str, language: str | None, duration_s: float) -> list[str]:
         """The words that get a time: `text` split for a language (its full name), without punctuation.

@@ -34,7 +34,7 @@ def split_words(text: str, language: str | None = None) -> list[str]:
 
     Words end at white space, and each ideograph is one; Japanese and Korean have analysers of their own. Only letters,
     numbers and the straight apostrophe are kept, so `well-known` is one word, and an accent that is a character of its
-    own (NFD) is lost, as upstream has it.
+    own (NFD) is lost, as upstream has it. This is what the model reads; `given_words` finds what the user wrote.
 
     Args:
         text: what is said.
@@ -44,8 +44,13 @@ def split_words(text: str, language: str | None = None) -> list[str]:
         ToolkitError: the language's analyser is not installed; the message names the command.
     """
     analyse = _ANALYSERS.get((language or "").lower(), _common_words)
-    cleaned = ("".join(filter(_is_kept, word)) for word in analyse(text.strip()))
+    cleaned = ("".join(filter(is_kept, word)) for word in analyse(text.strip()))
     return [word for word in cleaned if word]
+
+
+def is_kept(character: str) -> bool:
+    """Whether the model reads a character: letters, numbers, the apostrophe, ideographs newer than this Python too."""
+    return character == "'" or unicodedata.category(character)[0] in "LN" or _is_ideograph(character)
 
 
 def language_from_name(name: str, supported: Mapping[str, str]) -> str:
@@ -168,8 +173,3 @@ def _imported(module: str, extra: str) -> Any:
 
 def _is_ideograph(character: str) -> bool:
     return any(first <= ord(character) <= last for first, last in _IDEOGRAPHS)
-
-
-def _is_kept(character: str) -> bool:
-    """Letters, numbers, ideographs, even ones that this Python's Unicode does not know yet, and the apostrophe."""
-    return character == "'" or unicodedata.category(character)[0] in "LN" or _is_ideograph(character)

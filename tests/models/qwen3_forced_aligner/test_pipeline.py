@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models.qwen3_forced_aligner.long_audio import Heard
 from models.qwen3_forced_aligner.pipeline import MarkerOutputs, Pipeline
 from tests.gates import FLOAT32_SUMS
 from tests.models.qwen3_forced_aligner.host import RATE, TEXT, clip, host_bundle, opened, planned, sentence, stock
@@ -10,6 +11,7 @@ from tests.models.qwen3_forced_aligner.tiny import CONFIGS
 from toolkit.errors import AudioError, BundleError, ToolkitError
 from toolkit.runtimes.eager import EagerRuntime
 from toolkit.runtimes.recording import RecordingRuntime
+from toolkit.text.given_words import words_as_given
 
 # Float32 on both sides; logits of the tiny models reach 25. Measured: up to 2e-4.
 CLOSE = {"rtol": 0, "atol": 1e-3}
@@ -23,8 +25,14 @@ def assert_equal_to_the_class(pipeline, checkpoint, audio, text, language=None):
     outputs = pipeline.marker_outputs(audio, words)
     np.testing.assert_allclose(outputs.logits, expected.logits, **CLOSE)
     np.testing.assert_array_equal(outputs.time_class, expected.logits.argmax(1))
-    transcript = pipeline.align(audio, text, language)
-    assert [(w.text, w.start_s, w.end_s) for w in transcript.words] == expected.words
+    transcript, end_s = pipeline.align(audio, text, language), len(audio) / RATE
+    timed = pipeline.words_with_times(words, outputs)
+    assert [(w.text, w.start_s, w.end_s) for w in timed] == expected.words
+    given = words_as_given(text, words)
+    cut = [
+        (part, min(start, end_s), min(end, end_s)) for part, (_, start, end) in zip(given, expected.words, strict=True)
+    ]
+    assert [(w.text, w.start_s, w.end_s) for w in transcript.words] == cut
     assert (transcript.text, transcript.language, transcript.tokens) == (text.strip(), language, ())
     assert transcript.duration_s == len(audio) / RATE
     return outputs
@@ -201,6 +209,24 @@ def test_confidence_is_the_mean_of_both_markers(pipelines):
     assert (first.start_s, first.end_s, second.start_s, second.end_s) == (0.24, 0.4, 0.4, 0.72)
 
 
+def test_words_are_written_as_they_are_given(pipelines):
+    text = "Go-forward, \u201cten\u201d meters: 3.5% off \u2014 don\u2019t! a.b@c.de caf\N{LATIN SMALL LETTER E}\u0301"
+    transcript = pipelines["small"].align(clip(3), text)
+    assert " ".join(word.text for word in transcript.words) == transcript.text == text
+
+
+def test_words_behind_the_end_are_cut_there_with_a_note(pipelines, monkeypatch):
+    """Classes of 80 ms: 2.00 to 2.40 s, 2.40 to 2.48 s and 4.00 to 4.08 s, in 2.42 s of audio."""
+    outputs = MarkerOutputs(np.array([25, 30, 30, 31, 50, 51]), np.ones(6, np.float32), np.zeros((6, 2)))
+    monkeypatch.setattr(pipelines["small"], "marker_outputs", lambda *arguments: outputs)
+    transcript = pipelines["small"].align(clip(2.42), "one two three.")
+    assert [(w.start_s, w.end_s) for w in transcript.words] == [(2.0, 2.4), (2.4, 2.42), (2.42, 2.42)]
+    (note,) = transcript.notes
+    assert "1 of 3 words were placed behind the end of the audio" in note
+    assert "'three.'" in note
+    assert not pipelines["small"].align(clip(4.1), "one two three.").notes
+
+
 def refused(error, function, *arguments, **options):
     with pytest.raises(error) as caught:
         function(*arguments, **options)
@@ -225,26 +251,40 @@ def test_more_words_than_can_be_said_are_refused(pipelines):
 
 
 def test_a_prompt_longer_than_the_longest_sequence_is_refused_before_any_work(small, tmp_path):
-    runtime = RecordingRuntime(EagerRuntime(plan := planned(small, sequence_lengths="64")))
+    runtime = RecordingRuntime(EagerRuntime(plan := planned(small, sequence_lengths="48")))
     message = refused(ToolkitError, opened(tmp_path, plan, runtime).align, clip(4), sentence(6))
-    assert "room for 64" in message
+    assert "room for 48" in message
     assert "--sequence-lengths" in message
     assert not runtime.calls
 
 
-def test_audio_beyond_the_last_class_is_refused(pipelines):
+def windows_of(pipeline, monkeypatch, seconds):
+    """Lengths in seconds of the windows that audio is heard in; nothing is where audio is aligned in one pass."""
+    heard = []
+
+    def hear(audio, words):
+        heard.append(len(audio) / RATE)
+        times = np.arange(2 * len(words)).reshape(-1, 2) * 100.0
+        return Heard(times, np.ones(len(words)))
+
+    monkeypatch.setattr(pipeline, "hear", hear)
+    pipeline.align(clip(seconds), "one")
+    return heard
+
+
+def test_audio_beyond_the_last_class_is_aligned_in_windows(pipelines, monkeypatch):
     pipeline = pipelines["small"]
-    assert pipeline.longest_s == 10.0
-    pipeline.align(clip(10), "one")
-    assert "first 10 s only" in refused(AudioError, pipeline.align, clip(10.01), "one")
+    assert (pipeline.longest_s, pipeline.window_s) == (10.0, 4.5)
+    assert windows_of(pipeline, monkeypatch, 10.0) == []
+    assert windows_of(pipeline, monkeypatch, 10.01)[0] == 4.5
 
 
-def test_full_attention_refuses_audio_over_its_longest_encoder(small, tmp_path):
+def test_full_attention_aligns_audio_over_its_longest_encoder_in_windows(small, tmp_path, monkeypatch):
     plan = planned(small, audio_seconds="3,5", audio_attention="full", encoder="both")
     pipeline = opened(tmp_path, plan)
-    assert pipeline.longest_s == 5.0
-    pipeline.align(clip(5), "one")
-    assert "first 5 s only" in refused(AudioError, pipeline.align, clip(5.01), "one")
+    assert (pipeline.longest_s, pipeline.window_s) == (5.0, 2.25)
+    assert windows_of(pipeline, monkeypatch, 5.0) == []
+    assert windows_of(pipeline, monkeypatch, 5.01)[0] == 2.25
     assert opened(tmp_path, plan, encoder="monolithic").longest_s == 10.0
 
 
