@@ -8,8 +8,8 @@ from toolkit.audio.read import read_audio
 
 
 @pytest.fixture(scope="module")
-def model(bundle):
-    return speech_coreml.load(bundle.path, runtime="portable", seed=3)
+def model(converted):
+    return speech_coreml.load(converted, runtime="portable", seed=3)
 
 
 def test_speech_is_an_array_that_can_be_saved(model, tmp_path):
@@ -28,6 +28,6 @@ def test_a_stream_gives_the_same_speech_in_blocks(model):
 
 
 @pytest.mark.parametrize("options", [{"seed": "x"}, {"flow_steps": "many"}, {"stream": True}, {"text": "one"}])
-def test_options_that_it_does_not_take(bundle, options):
+def test_options_that_it_does_not_take(converted, options):
     with pytest.raises(speech_coreml.OptionError):
-        speech_coreml.load(bundle.path, **options)
+        speech_coreml.load(converted, **options)

@@ -9,8 +9,8 @@ RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def model(bundle):
-    return speech_coreml.load(bundle.path, runtime="portable")
+def model(converted):
+    return speech_coreml.load(converted, runtime="portable")
 
 
 def test_the_words_of_a_text_get_times(model):
