@@ -9,7 +9,8 @@ import typer
 
 from commands.output_options import OutputOptions
 from commands.voice import info
-from toolkit.bundle.bundle import Bundle, open_bundle
+from speech_coreml.model import OF_A_CALL, SpeechModel
+from toolkit.bundle.bundle import open_bundle
 from toolkit.component import Runtime
 from toolkit.compute_units import UnitsChoice
 from toolkit.errors import ToolkitError
@@ -44,10 +45,12 @@ class InferRequest:
     given: frozenset[str]
     units: UnitsChoice
 
-    def open(self) -> tuple[Bundle, Runtime]:
-        """The bundle, and the runtime that executes its components."""
+    def open(self) -> SpeechModel:
+        """The model, ready to work."""
         bundle = open_bundle(self.bundle or _demo_bundle(self.model))
-        return bundle, open_runtime(self.runtime, bundle, self.model, units=self.units)
+        runtime = open_runtime(self.runtime, bundle, self.model, units=self.units)
+        own = {name: value for name, value in self.options.items() if name not in OF_A_CALL[self.model.task]}
+        return SpeechModel(self.model, bundle, runtime, own)
 
     def report_loads(self, runtime: Runtime) -> None:
         """One line on stderr for what Core ML took to load, which is no part of the speed reported."""

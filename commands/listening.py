@@ -4,7 +4,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import typer
 from typer.exceptions import TyperException
 
@@ -16,10 +15,9 @@ from toolkit.audio.read import check_source
 from toolkit.audio.sources import expand_sources
 from toolkit.batch import Listener
 from toolkit.component import Runtime
-from toolkit.contract import Progress, aligner, transcriber
+from toolkit.contract import Progress
 from toolkit.errors import ToolkitError
 from toolkit.output.result import Failure, Result, zero_length_words
-from toolkit.transcript import Transcript
 
 _ITEMS_LISTED = 5
 
@@ -27,28 +25,20 @@ _ITEMS_LISTED = 5
 def transcribe(request: InferRequest) -> None:
     """Write the transcript of each file."""
     output = _checked(request)
-    bundle, runtime = request.open()
-    pipeline = transcriber(request.model, bundle, runtime, request.options)
-    _listen(request, output, Listener(pipeline, pipeline.transcribe, request.model, runtime.name), runtime)
+    model = request.open()
+    _listen(request, output, model.listener(), model.runtime)
 
 
 def align(request: InferRequest) -> None:
     """Write the times of the words of a text in one file; the model declares `text`, `text_file` and `language`."""
     output = _checked(request)
-    options = dict(request.options)
-    _, file, language = (options.pop(name) for name in ("text", "text_file", "language"))
     if len(output.sources) > 1:
         raise typer.BadParameter(f"{request.model.id} aligns one file with its text; {len(output.sources)} were given")
-    if file == STDIN == output.sources[0]:
+    if request.options["text_file"] == STDIN == output.sources[0]:
         raise typer.BadParameter("standard input (-) can be read only once: give AUDIO or --text-file another way")
     text = request.text("the words of the recording")
-    bundle, runtime = request.open()
-    pipeline = aligner(request.model, bundle, runtime, options)
-
-    def call(samples: np.ndarray, on_progress: Progress) -> Transcript:
-        return pipeline.align(samples, text, language or None, on_progress)
-
-    _listen(request, output, Listener(pipeline, call, request.model, runtime.name), runtime)
+    model = request.open()
+    _listen(request, output, model.listener(text, request.options["language"] or None), model.runtime)
 
 
 def _checked(request: InferRequest) -> Output:

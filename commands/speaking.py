@@ -14,7 +14,7 @@ from commands.stdout import NAME as STDOUT
 from commands.stdout import ReaderLeft, check_stdout
 from commands.terminal import note, progress, step_reporter
 from commands.voice import info, level
-from toolkit.contract import Speaker, speaker
+from toolkit.contract import Speaker
 from toolkit.errors import RuntimeFault
 from toolkit.output.audio import (
     Written,
@@ -106,22 +106,19 @@ def speak(request: InferRequest) -> None:
         raise typer.BadParameter(f"{request.model.id} speaks: give --text or --text-file instead of AUDIO")
     if flags := request.output.for_transcripts:
         raise typer.BadParameter(f"{request.model.id} speaks: {flags[0]} is for models that listen")
-    options = dict(request.options)
-    _, _, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
-    to = destination(request.output.file, stream)
+    to = destination(request.output.file, request.options["stream"])
     text = request.text("the words to speak")
-    bundle, runtime = request.open()
-    pipeline = speaker(request.model, bundle, runtime, options)
+    model = request.open()
     try:
-        speech = spoken(pipeline, text, to)
+        speech = spoken(model.pipeline, text, to)
     except BrokenPipeError as error:  # the reader of stdout has enough
         raise ReaderLeft from error
-    request.report_loads(runtime)
-    for text in pipeline.notes:
+    request.report_loads(model.runtime)
+    for text in model.pipeline.notes:
         note(text)
     if speech.clipped:
         note(f"{speech.clipped} samples were too loud and are clipped")
-    info(speech.summary(runtime.name))
+    info(speech.summary(model.runtime.name))
 
 
 def spoken(pipeline: Speaker, text: str, to: Destination) -> Speech:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HOUSES = ("milrun", "wrappers", "toolkit", "parity", "models", "commands")
+HOUSES = ("milrun", "wrappers", "toolkit", "parity", "models", "speech_coreml", "commands")
 # The rooms from the ground up: a room imports from rooms below it, never from its own height or above.
 # A package without an entry of its own belongs to the nearest one around it.
 ROOMS = (
@@ -25,6 +25,7 @@ ROOMS = (
     ("models",),
     ("models.*",),  # export and pipeline: the product
     ("models.*.parity",),  # the proof
+    ("speech_coreml",),
     ("commands",),
 )
 HEIGHT = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
@@ -35,7 +36,8 @@ ALLOWED = {
     "toolkit": {"toolkit", "milrun"},
     "parity": {"parity", "toolkit", "milrun"},
     "models": {"models", "parity", "toolkit", "wrappers"},
-    "commands": {"commands", "models", "parity", "toolkit", "milrun"},
+    "speech_coreml": {"speech_coreml", "models", "toolkit"},
+    "commands": {"commands", "speech_coreml", "models", "parity", "toolkit", "milrun"},
 }
 COREMLTOOLS = {"toolkit/quiet.py", "toolkit/runtimes/coreml.py", "milrun/standin/__init__.py", "milrun/standin/plan.py"}
 COMMANDS = ("convert.py", "infer.py", "compare.py")
@@ -60,6 +62,7 @@ TORCH_FREE = (
     "commands/terminal.py",
     "models/*/pipeline.py",
     "models/*/__init__.py",
+    "speech_coreml",
     *COMMANDS,
 )
 
