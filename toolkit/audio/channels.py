@@ -30,7 +30,8 @@ class Mixer:
             [n] float32.
         """
         if self._channel is not None:
-            return samples[min(self._channel, len(samples) - 1)]
+            chosen: np.ndarray = samples[min(self._channel, len(samples) - 1)]
+            return chosen
         mean: np.ndarray = samples.mean(axis=0)
         if len(samples) > 1:
             self._measure(samples, mean)

@@ -13,8 +13,11 @@ from toolkit.audio.tracks import chosen_track
 from toolkit.audio.whole.link import DamagedError, Link
 from toolkit.audio.whole.links import container_by_magic, links_of
 
-# Checksums are checked, and what fails is an error. No file may name another one to be opened.
-_OPTIONS = {"err_detect": "crccheck+explode", "protocol_whitelist": "none"}
+_OPTIONS = {"protocol_whitelist": "none"}  # no file may name another one to be opened
+# Their frames have checksums: what fails is an error. To the others FFmpeg is kind by default, and must be: the first
+# frame of an MP3 may need the one before, which a broadcast that was joined late does not have.
+_CHECKED_CODECS = ("ac3", "ape", "dca", "eac3", "flac", "mlp", "truehd", "tta", "wavpack")
+_STRICT = {"err_detect": "crccheck+explode"}
 _BLOCK_SAMPLES = 1 << 16
 _SILENCE_SAMPLES = 1 << 20
 # Their headers give the length of the audio, and none of ours reads them.
@@ -49,15 +52,20 @@ class _Window:
         self._stream, self._link, self._at = stream, link, 0
 
     def read(self, count: int = -1) -> bytes:
-        left = max(0, self._link.end - self._link.start - self._at)
+        left = self._link.end - self._link.start - self._at
+        if left <= 0:
+            return b""
         self._stream.seek(self._link.start + self._at)
         content = self._stream.read(left if count < 0 else min(count, left))
         self._at += len(content)
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._link.end - self._link.start)[whence]
-        return self._at
+        position = offset + (0, self._at, self._link.end - self._link.start)[whence]
+        if position < 0:
+            return -1  # which FFmpeg takes for an error of its own making
+        self._at = position
+        return position
 
     def tell(self) -> int:
         return self._at
@@ -93,18 +101,21 @@ def _links(stream: BinaryIO) -> tuple[Link, ...]:
 
 
 def _open(stream: BinaryIO, link: Link) -> av.container.InputContainer:
-    return av.open(_Window(stream, link), options=dict(_OPTIONS), metadata_errors="replace")
+    return av.open(_Window(stream, link), "r", options=dict(_OPTIONS), metadata_errors="replace")
 
 
 def _decoded_link(stream: BinaryIO, link: Link, track: int | None, name: str, notes: Notes) -> Iterator[Block]:
     try:
         with _open(stream, link) as container:
             audio = chosen_track(container, track, name, notes)
+            if audio.codec_context.name in _CHECKED_CODECS:
+                audio.codec_context.options = dict(_STRICT)
             timeline = Timeline(container.format.name, Fraction(container.start_time or 0, av.time_base))
             samples = 0
             for frame in _frames(container, audio):
-                start_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
-                silence = timeline.silence_before(start_s, Fraction(frame.time_base), frame.samples, frame.sample_rate)
+                tick_s = frame.time_base or Fraction(0)
+                start_s = None if frame.pts is None else frame.pts * tick_s
+                silence = timeline.silence_before(start_s, tick_s, frame.samples, frame.sample_rate)
                 yield from _silence(silence, frame)
                 yield Block(_float(frame), frame.sample_rate)
                 samples += frame.samples

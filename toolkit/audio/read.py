@@ -71,9 +71,7 @@ def read_audio(
     return samples
 
 
-def _read(
-    stream: BinaryIO, sample_rate: int, track: int | None, name: str, notes: Notes, mixer: Mixer
-) -> np.ndarray:
+def _read(stream: BinaryIO, sample_rate: int, track: int | None, name: str, notes: Notes, mixer: Mixer) -> np.ndarray:
     content = bytearray()  # grows in place: pieces joined at the end would need twice the memory
     for piece in _resampled(_mono(stream, track, name, notes, mixer), sample_rate):
         content += piece.tobytes()

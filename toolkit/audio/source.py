@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from toolkit.errors import AudioError
 
@@ -53,9 +53,7 @@ def opened(source: str | Path) -> Iterator[BinaryIO]:
             file = stack.enter_context(Path(source).open("rb"))
             stream = file if Path(source).is_file() else _spooled(file, source, stack)
         if not stream.seek(0, 2):
-            raise AudioError(
-                f"{name_of(source)} is an empty file (0 bytes)", "Give a recording that is not empty."
-            )
+            raise AudioError(f"{name_of(source)} is an empty file (0 bytes)", "Give a recording that is not empty.")
         stream.seek(0)
         yield stream
 
@@ -72,13 +70,13 @@ def _unreadable(source: str | Path) -> Iterator[None]:
 
 def _spooled(stream: IO[bytes], source: str | Path, stack: contextlib.ExitStack) -> BinaryIO:
     with _no_room(source):
-        file = stack.enter_context(tempfile.TemporaryFile(prefix="infer-"))
+        file = stack.enter_context(tempfile.TemporaryFile(prefix="infer-"))  # noqa: SIM115  the stack closes it
     while block := stream.read(_COPIED_BYTES):
         with _no_room(source):
             file.write(block)
     with _no_room(source):
         file.flush()
-    return file  # type: ignore[return-value]  # a wrapper on some systems, with the same methods
+    return cast(BinaryIO, file)  # a wrapper on some systems, with the same methods
 
 
 @contextlib.contextmanager

@@ -1,15 +1,16 @@
 """The time line of a container: where a track starts late or has a hole, there is silence.
 
-A packet's time stamp is rounded to the container's tick, and codecs stamp a packet up to one packet early or late (block
-switching in Vorbis, the look-ahead of WMA). Two packets, or two ticks, are therefore jitter; what is longer is a hole.
-Samples are counted, not stamped, so jitter never adds up. Streams without a container have no time line: FFmpeg
-makes up their time stamps from bit rates.
+A packet's time stamp is rounded to the container's tick, and codecs stamp a packet up to one packet early or late
+(block switching in Vorbis, the look-ahead of WMA). Two packets, or two ticks, are therefore jitter; what is longer is a
+hole.
+Samples are counted, not stamped, so jitter never adds up. FLAC numbers its samples exactly. Other streams without a
+container have no time line: FFmpeg makes up their time stamps.
 """
 
 from fractions import Fraction
 
 from toolkit.audio.whole.link import DamagedError
-from toolkit.audio.whole.links import MATROSKA, MP4, MPEG_TS, OGG
+from toolkit.audio.whole.links import FLAC, MATROSKA, MP4, MPEG_TS, OGG
 
 _FROM_ZERO = (MATROSKA, MP4)  # their time starts at 0; that of the others, where the first track starts
 _TIMED = (*_FROM_ZERO, MPEG_TS, OGG, "avi", "asf", "flv", "mpeg", "mxf", "nut")
@@ -32,7 +33,7 @@ class Timeline:
     def __init__(self, container: str, start_s: Fraction) -> None:
         self.holes: list[tuple[float, float]] = []
         self.jumped_back_s: float | None = None
-        self._timed = container in _TIMED
+        self._timed, self._numbered = container in _TIMED, container == FLAC
         self._origin_s = Fraction(0) if container in _FROM_ZERO else start_s
         self._position_s = Fraction(0)
         self._longest_s = Fraction(0)
@@ -47,12 +48,22 @@ class Timeline:
             rate: in Hz.
 
         Raises:
-            DamagedError: a hole of more than a day.
+            DamagedError: a hole of more than a day, or samples that are numbered and missing.
         """
         self._longest_s = max(self._longest_s, Fraction(samples, rate))
-        silence = self._hole(start_s, tick_s, rate) if self._timed and start_s is not None else 0
+        silence = 0
+        if start_s is not None and self._numbered:
+            self._check_number(start_s)
+        elif start_s is not None and self._timed:
+            silence = self._hole(start_s, tick_s, rate)
         self._position_s += Fraction(silence + samples, rate)
         return silence
+
+    def _check_number(self, start_s: Fraction) -> None:
+        if not self._position_s:  # a part of a longer stream begins with another number
+            self._origin_s = start_s
+        if start_s - self._origin_s != self._position_s:
+            raise DamagedError(f"samples are missing before {float(start_s - self._origin_s):.2f} s")
 
     def _hole(self, start_s: Fraction, tick_s: Fraction, rate: int) -> int:
         late_s = start_s - self._origin_s - self._position_s
@@ -72,9 +83,9 @@ class Timeline:
         """What to tell the user."""
         lines = []
         if self.holes:
-            count = f"{len(self.holes)} pauses" if len(self.holes) > 1 else "a pause"
-            total_s = sum(length for _, length in self.holes)
-            lines.append(f"{count} without sound, {total_s:.2f} s in all, from {self.holes[0][0]:.2f} s: silence")
+            first, total_s = self.holes[0][0], sum(length for _, length in self.holes)
+            places = f"in {len(self.holes)} places, from " if len(self.holes) > 1 else "at "
+            lines.append(f"it has no sound {places}{first:.2f} s, {total_s:.2f} s in all, which is read as silence")
         if self.jumped_back_s is not None:
-            lines.append(f"the time stamps jump back at {self.jumped_back_s:.2f} s: times count on from there")
+            lines.append(f"its time stamps jump back at {self.jumped_back_s:.2f} s, and times count on from there")
         return lines

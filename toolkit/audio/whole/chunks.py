@@ -13,6 +13,7 @@ from toolkit.audio.whole.link import DamagedError, Link, exactly, is_padding, re
 # A writer that cannot seek leaves one of these sizes: 0, the largest signed or unsigned number, or up to a page less.
 _SIGNED = range(0x7FFFEF00, 0x80000001)
 _UNSIGNED = range(0xFFFFEF00, 0x100000000)
+_HEADS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -46,21 +47,34 @@ _CAF = _Form(">4sq")
 
 
 def wav_links(stream: BinaryIO) -> tuple[Link, ...]:
-    """WAV: the samples reach as far as the header says, or the header never knew."""
-    form = _RIFX if read_at(stream, 0, 4) in (b"RIFX", b"FFIR") else _RIFF
-    end, position, wide = size_of(stream), 12, None
-    while True:
-        chunk = form.chunk(stream, position)
+    """WAV: the samples reach as far as the header says, or the header never knew; another WAV may follow."""
+    end, start = size_of(stream), 0
+    links = []
+    while start < end:
+        stop = _wav_end(stream, start, end)
+        links.append(Link(start, stop))
+        start = stop
+    return tuple(links)
+
+
+def _wav_end(stream: BinaryIO, start: int, end: int) -> int:
+    """Where one WAV ends: at the end of the file, or where another begins."""
+    form = _RIFX if read_at(stream, start, 4) == b"RIFX" else _RIFF
+    data = _wav_data(stream, form, start + 12)
+    if not data.size or _is_placeholder(data.size, end - start):
+        return end
+    return _after_samples(stream, form, data, end)
+
+
+def _wav_data(stream: BinaryIO, form: _Form, position: int) -> _Chunk:
+    wide = 0
+    while (chunk := form.chunk(stream, position)).name != b"data":
         if chunk.name == b"ds64":
             wide = struct.unpack("<Q", exactly(stream, chunk.start + 8, 8, "its header"))[0]
-        if chunk.name == b"data":
-            break
         position = chunk.next
     if chunk.size == 0xFFFFFFFF and wide:
-        chunk = _Chunk(chunk.name, chunk.start, wide, chunk.start + wide + wide % 2)
-    if chunk.size and not _is_placeholder(chunk.size, end):
-        _check_samples(stream, form, chunk, end)
-    return (Link(0, end),)
+        return _Chunk(chunk.name, chunk.start, wide, chunk.start + wide + wide % 2)
+    return chunk
 
 
 def aiff_links(stream: BinaryIO) -> tuple[Link, ...]:
@@ -100,15 +114,17 @@ def au_links(stream: BinaryIO) -> tuple[Link, ...]:
     start, size = struct.unpack(">II", exactly(stream, 4, 8, "its header"))
     end = size_of(stream)
     if size and not _is_placeholder(size, end):
-        _check_samples(stream, _RIFX, _Chunk(b"data", start, size, start + size), end)
+        end = _after_samples(stream, _RIFX, _Chunk(b"data", start, size, start + size), end)
     return (Link(0, end),)
 
 
 def _reaching(stream: BinaryIO, form: _Form, position: int, audio: bytes) -> tuple[Link, ...]:
     """Walk all chunks; the one that holds the audio may be open-ended."""
-    end = size_of(stream)
-    while position < end and not is_padding(stream, position, min(end, position + 64)):
+    end, magic = size_of(stream), read_at(stream, 0, 4)
+    while position < end and not is_padding(stream, position, end):
         chunk = form.chunk(stream, position)
+        if position and chunk.name[:4] == magic:
+            raise DamagedError(f"another recording begins at byte {position}, which is not read in this format")
         if chunk.size < 0 or (chunk.name == audio and chunk.size == 0):
             break
         _check_fits(chunk, end)
@@ -126,30 +142,34 @@ def _check_fits(chunk: _Chunk, end: int) -> None:
         raise DamagedError(f"a chunk of it promises {chunk.size} bytes, {there} are there")
 
 
-def _check_samples(stream: BinaryIO, form: _Form, data: _Chunk, end: int) -> None:
-    there = end - data.start
+def _after_samples(stream: BinaryIO, form: _Form, data: _Chunk, end: int) -> int:
+    """Where the file, or the next recording in it, ends what began before the samples."""
+    there, after = end - data.start, data.start + data.size
     if data.size > there:
         raise DamagedError(f"its header promises {data.size} bytes of samples, {there} are there")
-    after = data.start + data.size
-    if not any(_is_known_rest(stream, form, start, end) for start in {after, min(end, after + after % 2)}):
-        raise DamagedError(
-            f"its header promises {data.size} bytes of samples, but {end - after} more follow that are no chunk"
-        )
+    for position in (after + after % 2, after):  # some writers leave out the byte of padding
+        if rest := _end_of_rest(stream, form, min(position, end), end):
+            return rest
+    raise DamagedError(
+        f"its header promises {data.size} bytes of samples, but {end - after} more follow that are no chunk"
+    )
 
 
-def _is_known_rest(stream: BinaryIO, form: _Form, position: int, end: int) -> bool:
-    """Whether what follows the samples is other chunks, tags or padding, so that no audio is left out."""
+def _end_of_rest(stream: BinaryIO, form: _Form, position: int, end: int) -> int | None:
+    """Where other chunks, tags or padding end; None where something else follows, which may be audio."""
     while position < end:
         head = read_at(stream, position, 11)
+        if head.startswith(_HEADS):
+            return position
         if head.startswith(_TAGS) or is_padding(stream, position, end):
-            return True
+            return end
         if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):
-            return False
+            return None
         chunk = form.chunk(stream, position)
         if chunk.start + chunk.size > end:
-            return False
+            return None
         position = chunk.next
-    return True
+    return end
 
 
 WALKERS: dict[str, Callable[[BinaryIO], tuple[Link, ...]]] = {

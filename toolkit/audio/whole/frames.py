@@ -81,21 +81,22 @@ def frame_links(stream: BinaryIO, frame_bytes: Callable[[bytes], int]) -> tuple[
     position = _first_frame(stream, frame_bytes)
     if position is None:
         raise DamagedError("it does not go on as it begins")
-    links = [_Walked(0, position)]
+    links = [_Walked(position)]
     while position < end:
         head = read_at(stream, position, 6)
         size = frame_bytes(head)
         if not size:
             position = _after_tag(stream, position, end)
+            links.append(_Walked(position))  # what follows a tag was another file
             continue
         if position + size > end:
             raise DamagedError(f"its last frame has {size} bytes, {end - position} are there")
         counted = _counted(stream, position, head) if frame_bytes is mpeg_frame_bytes else None
         if counted and links[-1].frames:
-            links.append(_Walked(position, position))
-        links[-1].take(position, counted)
+            links.append(_Walked(position))
         position += size
-        links[-1].end = position
+        links[-1].take(counted, position)
+    links = [link for link in links if link.end > link.start]
     for link in links:
         link.check()
     return tuple(Link(link.start, link.end) for link in links)
@@ -104,19 +105,21 @@ def frame_links(stream: BinaryIO, frame_bytes: Callable[[bytes], int]) -> tuple[
 class _Walked:
     """One link while its frames are counted."""
 
-    def __init__(self, start: int, first: int) -> None:
-        self.start, self.first, self.end, self.frames = start, first, first, 0
+    def __init__(self, start: int) -> None:
+        self.start = self.end = start
+        self.frames = 0
         self.counted: _Counted | None = None
 
-    def take(self, position: int, counted: _Counted | None) -> None:
+    def take(self, counted: _Counted | None, end: int) -> None:
+        self.end = end
         if counted and not self.frames and not self.counted:
-            self.counted, self.first = counted, position  # this frame holds the head, no audio
+            self.counted = counted  # this frame holds the head, no audio
         else:
             self.frames += 1
 
     def check(self) -> None:
         promise = self.counted
-        if promise and self.frames < promise.frames and self.end - self.first < (promise.bytes or self.end):
+        if promise and self.frames < promise.frames and self.end - self.start < (promise.bytes or self.end):
             raise DamagedError(f"its header promises {promise.frames} frames, {self.frames} are there")
 
 
