@@ -58,6 +58,10 @@ def infer(
     output: Annotated[
         Path | None, typer.Option(help="Output file; .wav or .flac for speech synthesis (default: stdout).")
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(help="Audio track to read, from 1 (default: the file's default track, or the first).", min=1),
+    ] = None,
     *,
     extra: dict[str, Any],
 ) -> None:
@@ -71,7 +75,7 @@ def infer(
     """
     from commands.inference import run_inference
 
-    run_inference(audio or [], model, bundle, runtime, form, output, compute_units, extra)
+    run_inference(audio or [], model, bundle, runtime, form, output, compute_units, track, extra)
 
 
 app.command(epilog=EXAMPLES)(with_model_options(infer, "infer", all_models().values()))

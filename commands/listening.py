@@ -77,7 +77,7 @@ def _checked_form(request: InferRequest) -> Format:
 
 
 def _result(source: str, request: InferRequest, pipeline: Transcriber | Aligner, call: Call, runtime: str) -> Result:
-    samples = read_audio(source, pipeline.sample_rate)
+    samples = read_audio(source, pipeline.sample_rate, track=request.track)
     with progress() as bar:
         report = step_reporter(bar, source)
         pipeline.load(len(samples))  # once a runtime; no part of the speed reported

@@ -107,6 +107,8 @@ def speak(request: InferRequest) -> None:
         raise typer.BadParameter(f"{request.model.id} speaks: give --text or --text-file instead of AUDIO")
     if request.form:
         raise typer.BadParameter(f"{request.model.id} speaks: --format is for models that listen")
+    if request.track:
+        raise typer.BadParameter(f"{request.model.id} speaks: --track is for models that listen")
     options = dict(request.options)
     _, _, stream = (options.pop(name) for name in ("text", "text_file", "stream"))
     to = destination(request.output, stream)

@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.audio.timeline import Timeline
 from toolkit.audio.tracks import chosen_track
 from toolkit.audio.whole.link import DamagedError, Link
-from toolkit.audio.whole.links import container_by_magic, links_of
+from toolkit.audio.whole.links import OGG, container_by_magic, links_of
 
 _OPTIONS = {"protocol_whitelist": "none"}  # no file may name another one to be opened
 # Their frames have checksums: what fails is an error. To the others FFmpeg is kind by default, and must be: the first
@@ -21,7 +21,8 @@ _STRICT = {"err_detect": "crccheck+explode"}
 _BLOCK_SAMPLES = 1 << 16
 _SILENCE_SAMPLES = 1 << 20
 # Their headers give the length of the audio, and none of ours reads them.
-_DURATION_IS_PROMISE = ("aiff", "ape", "caf", "nistsphere", "tta", "w64", "wv")
+_DURATION_IS_PROMISE = ("aiff", "ape", "caf", "nistsphere", "w64", "wv")
+_LONGEST_VORBIS_BLOCK = 8192
 # A WAV whose header does not know its size ends in the middle of a packet.
 _PARTIAL_PACKETS = ("wav",)
 
@@ -82,6 +83,7 @@ def decoded(stream: BinaryIO, track: int | None, name: str, notes: Notes) -> Ite
 
     Raises:
         UnknownFormat: FFmpeg knows no such file.
+        NoAudioTrack: it has no sound.
         DamagedError: a part is missing, or cannot be decoded.
         AudioError: no such track.
     """
@@ -117,7 +119,7 @@ def _decoded_link(stream: BinaryIO, link: Link, track: int | None, name: str, no
                 start_s = None if frame.pts is None else frame.pts * tick_s
                 silence = timeline.silence_before(start_s, tick_s, frame.samples, frame.sample_rate)
                 yield from _silence(silence, frame)
-                yield Block(_float(frame), frame.sample_rate)
+                yield Block(_float(frame)[:, : _kept(samples, frame.samples, audio, container)], frame.sample_rate)
                 samples += frame.samples
             _check_length(samples, link, container, audio)
     except av.FFmpegError as error:
@@ -134,6 +136,16 @@ def _frames(container: av.container.InputContainer, audio: av.AudioStream) -> It
         for frame in packet.decode():
             if frame.samples:
                 yield frame
+
+
+def _kept(before: int, samples: int, audio: av.AudioStream, container: av.container.InputContainer) -> int:
+    """How many samples of a frame count: a last Vorbis block is longer than what the last page of an Ogg numbers."""
+    if (container.format.name, audio.codec_context.name) != (OGG, "vorbis") or not (audio.duration and audio.time_base):
+        return samples
+    over = before + samples - round(audio.duration * audio.time_base * audio.codec_context.sample_rate)
+    if over > _LONGEST_VORBIS_BLOCK:
+        raise DamagedError("it has more samples than its last page numbers")
+    return min(samples, max(0, samples - over))
 
 
 def _check_length(samples: int, link: Link, container: av.container.InputContainer, audio: av.AudioStream) -> None:

@@ -17,6 +17,7 @@ import soxr
 from toolkit.audio.channels import Mixer
 from toolkit.audio.decode import Notes, UnknownFormat, decoded
 from toolkit.audio.source import check_source, name_of, opened
+from toolkit.audio.tracks import NoAudioTrack
 from toolkit.audio.whole.link import DamagedError, read_at
 from toolkit.errors import AudioError
 
@@ -64,7 +65,7 @@ def read_audio(
                 samples = _read(stream, sample_rate, track, name, lambda _: None, Mixer(mixer.loudest))
         except DamagedError as error:
             raise AudioError(f"{name} is damaged: {error}", "Copy or record it again.") from error
-        except UnknownFormat as error:
+        except (UnknownFormat, NoAudioTrack) as error:
             raise _not_audio(stream, name, error) from error
     if not samples.any():
         notes(f"{name} is silent: all its samples are 0")
@@ -89,7 +90,7 @@ def _mono(
     count = bad = 0
     for block in decoded(stream, track, name, notes):
         if not LOWEST_RATE <= block.rate <= _HIGHEST_RATE:
-            raise AudioError(f"{name} has {block.rate} samples per second", f"Speech needs {LOWEST_RATE} or more.")
+            raise AudioError(f"{name} has {block.rate} samples per second", f"Give {LOWEST_RATE} to {_HIGHEST_RATE}.")
         samples = mixer.mono(block.samples)
         count, bad = count + len(samples), bad + len(samples) - int(np.isfinite(samples).sum())
         if not bad:
@@ -111,9 +112,11 @@ def _resampled(blocks: Iterable[tuple[int, np.ndarray]], sample_rate: int) -> It
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _not_audio(stream: BinaryIO, name: str, error: UnknownFormat) -> AudioError:
+def _not_audio(stream: BinaryIO, name: str, error: UnknownFormat | NoAudioTrack) -> AudioError:
     if _is_text(read_at(stream, 0, _HEAD_BYTES)):
         return AudioError(f"{name} contains text, not audio", "Give an audio file.")
+    if isinstance(error, NoAudioTrack):
+        return AudioError(f"{name} contains no audio track", "Give a file with sound.")
     return AudioError(f"{name} is not audio in a format that can be read ({error})", _WRAP_STEP)
 
 

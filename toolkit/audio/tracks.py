@@ -9,6 +9,10 @@ from av.stream import Disposition
 from toolkit.errors import AudioError
 
 
+class NoAudioTrack(Exception):
+    """A picture, a text, or a film without sound."""
+
+
 def chosen_track(
     container: av.container.InputContainer, track: int | None, name: str, notes: Callable[[str], None]
 ) -> AudioStream:
@@ -21,11 +25,12 @@ def chosen_track(
         notes: takes a line where there are several and none was chosen.
 
     Raises:
-        AudioError: no audio track, not so many, or one whose codec FFmpeg does not decode.
+        NoAudioTrack: there is none.
+        AudioError: not so many, or one whose codec FFmpeg does not decode.
     """
     audio = container.streams.audio
     if not audio:
-        raise AudioError(f"{name} contains no audio track", "Give a file with sound.")
+        raise NoAudioTrack
     if track is not None and not 1 <= track <= len(audio):
         raise AudioError(f"{name} has {_tracks(len(audio))}, and no track {track}", "Give --track another number.")
     index = _default(audio) if track is None else track - 1

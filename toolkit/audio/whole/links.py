@@ -12,6 +12,7 @@ from toolkit.audio.whole.matroska import matroska_links
 from toolkit.audio.whole.mp4 import mp4_links
 from toolkit.audio.whole.mpegts import mpegts_links
 from toolkit.audio.whole.ogg import ogg_links
+from toolkit.audio.whole.tta import tta_links
 
 MATROSKA, MP4, OGG, FLAC, MPEG_TS = "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "flac", "mpegts"
 
@@ -23,6 +24,7 @@ WALKERS: dict[str, Callable[[BinaryIO], tuple[Link, ...]]] = {
     OGG: ogg_links,
     FLAC: flac_links,
     MPEG_TS: mpegts_links,
+    "tta": tta_links,
     "mp3": partial(frame_links, frame_bytes=mpeg_frame_bytes),
     "aac": partial(frame_links, frame_bytes=adts_frame_bytes),
     "ac3": partial(frame_links, frame_bytes=ac3_frame_bytes),
