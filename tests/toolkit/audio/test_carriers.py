@@ -1,5 +1,6 @@
 """Every carrier is read whole, at the right time, or refused: never in part."""
 
+import contextlib
 import io
 import sys
 
@@ -62,10 +63,8 @@ def test_a_cut_file_is_refused(tmp_path, contents, name):
     somewhere = np.random.default_rng(1).integers(1, len(content), 12)
     read = []
     for keep in sorted({*somewhere.tolist(), *range(len(content) - 3, len(content))}):
-        try:
+        with contextlib.suppress(AudioError):
             read.append(len(quiet_read(written(tmp_path / "a", content[:keep]))))
-        except AudioError as error:
-            assert "\n" not in str(error)
     shorter = [count for count in read if count < whole]
     # What does not know its end is found when a frame is cut, which is nearly always; raw samples are never.
     allowed = len(read) if name == "wav_pipe" else 4 if carrier.open_ended else 0

@@ -3,8 +3,9 @@
 import struct
 from typing import BinaryIO
 
-from toolkit.audio.whole.link import DamagedError, Link, exactly, id3v2_size, size_of
+from toolkit.audio.whole.link import DamagedError, Link, exactly, id3v2_size, read_at, size_of
 
+_LARGEST_TAGS = 1 << 24  # after the frames; a cover picture is among them
 _HEAD = struct.Struct("<4sHHHIII")  # TTA1, format, channels, bits, rate, samples, CRC
 
 
@@ -16,8 +17,8 @@ def tta_links(stream: BinaryIO) -> tuple[Link, ...]:
         stop = _end(stream, start + id3v2_size(stream, start))
         if stop > end:
             raise DamagedError(f"its seek table promises {stop - start} bytes, {end - start} are there")
-        if exactly(stream, stop, min(4, end - stop), "its header") != b"TTA1":
-            stop = end  # tags
+        another = read_at(stream, stop, _LARGEST_TAGS).find(b"TTA1")
+        stop = stop + another if another >= 0 else end
         links.append(Link(start, stop))
         start = stop
     return tuple(links)
