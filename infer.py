@@ -67,6 +67,10 @@ def infer(
     output: Annotated[
         Path | None, typer.Option(help="Output file; .wav or .flac for speech synthesis (default: stdout).")
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(help="Audio track to read, from 1 (default: the file's default track, or the first).", min=1),
+    ] = None,
     output_dir: Annotated[
         Path | None, typer.Option(help="Folder for one file per input and format; made if it does not exist.")
     ] = None,
@@ -96,7 +100,7 @@ def infer(
 
     set_level(quiet=quiet, verbose=verbose)
     wanted = OutputOptions(form, output, output_dir, max_line_width, max_lines, max_words)
-    run_inference(audio or [], model, bundle, runtime, wanted, compute_units, extra)
+    run_inference(audio or [], model, bundle, runtime, wanted, compute_units, track, extra)
 
 
 app.command(epilog=EXAMPLES)(with_model_options(infer, "infer", all_models().values()))

@@ -34,6 +34,7 @@ class InferRequest:
         options: the model's own options, resolved.
         given: names of those options that were given on the command line.
         units: compute units that the run asked for, on Core ML.
+        track: audio track to read, from 1; None is the file's own choice.
     """
 
     audio: list[str]
@@ -44,6 +45,7 @@ class InferRequest:
     options: dict[str, Any]
     given: frozenset[str]
     units: UnitsChoice
+    track: int | None = None
 
     def open(self) -> SpeechModel:
         """The model, ready to work."""

@@ -29,6 +29,7 @@ def run_inference(
     runtime: RuntimeChoice,
     output: OutputOptions,
     compute_units: str | None,
+    track: int | None,
     given: dict[str, Any],
 ) -> None:
     """Do what `infer` was asked for; `given` are the options of models that were given on the command line."""
@@ -36,7 +37,8 @@ def run_inference(
     options = resolve_options(chosen, "infer", given)
     check_runtime(runtime)
     units = units_of_option(compute_units)
-    TASKS[chosen.task](InferRequest(audio, chosen, bundle, runtime, output, options, frozenset(given), units))
+    request = InferRequest(audio, chosen, bundle, runtime, output, options, frozenset(given), units, track)
+    TASKS[chosen.task](request)
 
 
 def _model(name: str | None, bundle: Path | None) -> ModelInfo:

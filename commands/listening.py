@@ -11,8 +11,8 @@ from commands.infer_request import STDIN, InferRequest
 from commands.output_options import Output, checked_output
 from commands.terminal import complain, note, progress, step_reporter
 from commands.voice import detail
+from toolkit.audio.folders import expand_sources
 from toolkit.audio.read import check_source
-from toolkit.audio.sources import expand_sources
 from toolkit.batch import Listener
 from toolkit.component import Runtime
 from toolkit.contract import Progress
@@ -26,7 +26,7 @@ def transcribe(request: InferRequest) -> None:
     """Write the transcript of each file."""
     output = _checked(request)
     model = request.open()
-    _listen(request, output, model.listener(), model.runtime)
+    _listen(request, output, model.listener(track=request.track, notes=note), model.runtime)
 
 
 def align(request: InferRequest) -> None:
@@ -38,7 +38,8 @@ def align(request: InferRequest) -> None:
         raise typer.BadParameter("standard input (-) can be read only once: give AUDIO or --text-file another way")
     text = request.text("the words of the recording")
     model = request.open()
-    _listen(request, output, model.listener(text, request.options["language"] or None), model.runtime)
+    listener = model.listener(text, request.options["language"] or None, track=request.track, notes=note)
+    _listen(request, output, listener, model.runtime)
 
 
 def _checked(request: InferRequest) -> Output:

@@ -106,6 +106,8 @@ def speak(request: InferRequest) -> None:
         raise typer.BadParameter(f"{request.model.id} speaks: give --text or --text-file instead of AUDIO")
     if flags := request.output.for_transcripts:
         raise typer.BadParameter(f"{request.model.id} speaks: {flags[0]} is for models that listen")
+    if request.track:
+        raise typer.BadParameter(f"{request.model.id} speaks: --track is for models that listen")
     to = destination(request.output.file, request.options["stream"])
     text = request.text("the words to speak")
     model = request.open()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from toolkit.audio.decode import Notes
 from toolkit.audio.read import read_audio
 from toolkit.errors import AudioError
 
@@ -15,7 +16,9 @@ Audio = str | Path | np.ndarray
 LOG = logging.getLogger("speech_coreml")
 
 
-def samples_from_audio(audio: Audio, wanted: int, sample_rate: int | None, track: int | None) -> np.ndarray:
+def samples_from_audio(
+    audio: Audio, wanted: int, *, sample_rate: int | None = None, track: int | None = None, notes: Notes = LOG.warning
+) -> np.ndarray:
     """[samples] float32 at the rate of a pipeline.
 
     Args:
@@ -23,6 +26,7 @@ def samples_from_audio(audio: Audio, wanted: int, sample_rate: int | None, track
         wanted: rate in Hz.
         sample_rate: of an array, in Hz; None where it has the rate wanted.
         track: of a file with several; None is its default one.
+        notes: takes a line for each thing about a file that the user should know.
 
     Raises:
         AudioError: the file cannot be read; or the array is empty, no audio, or has NaN or infinite samples.
@@ -31,7 +35,7 @@ def samples_from_audio(audio: Audio, wanted: int, sample_rate: int | None, track
     if not isinstance(audio, np.ndarray):
         if sample_rate is not None:
             raise ValueError("sample_rate is for arrays; a file says its own")
-        return read_audio(audio, wanted, track=track, notes=LOG.warning)
+        return read_audio(audio, wanted, track=track, notes=notes)
     if track is not None:
         raise ValueError("track is for files")
     return _resampled(_mono(audio), sample_rate or wanted, wanted)

@@ -1,7 +1,6 @@
 """A model from a bundle, ready to work: what `infer` and Python callers use."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from models import find_model
 from speech_coreml.audio import LOG, Audio, samples_from_audio
 from speech_coreml.speech import Speech
+from toolkit.audio.decode import Notes
 from toolkit.batch import Listener
 from toolkit.bundle.bundle import Bundle, open_bundle
 from toolkit.component import Runtime
@@ -101,7 +101,7 @@ class SpeechModel:
             RuntimeFault: a component failed.
         """
         pipeline: Transcriber = self._pipeline_for("transcription")
-        samples = samples_from_audio(audio, self.sample_rate, sample_rate, track)
+        samples = samples_from_audio(audio, self.sample_rate, sample_rate=sample_rate, track=track)
         return _logged(pipeline.transcribe(samples, progress))
 
     def align(
@@ -131,7 +131,7 @@ class SpeechModel:
             RuntimeFault: a component failed.
         """
         pipeline: Aligner = self._pipeline_for("alignment")
-        samples = samples_from_audio(audio, self.sample_rate, sample_rate, track)
+        samples = samples_from_audio(audio, self.sample_rate, sample_rate=sample_rate, track=track)
         return _logged(pipeline.align(samples, text, language, progress))
 
     def speak(self, text: str, progress: Progress | None = None) -> Speech:
@@ -178,13 +178,16 @@ class SpeechModel:
         self._pipeline_for("transcription")
         return self.listener(track=track).outcomes(map(str, files))
 
-    def listener(self, text: str = "", language: str | None = None, track: int | None = None) -> Listener:
+    def listener(
+        self, text: str = "", language: str | None = None, *, track: int | None = None, notes: Notes = LOG.warning
+    ) -> Listener:
         """What turns files into results.
 
         Args:
             text: that a model which aligns is given with each file.
             language: of that text.
             track: as for `transcribe`.
+            notes: takes a line for each thing about a file that the user should know.
         """
         if self.info.task == "alignment":
             pipeline = self.pipeline
@@ -194,17 +197,17 @@ class SpeechModel:
                 return transcript
         else:
             call = self.pipeline.transcribe
-        return Listener(self.pipeline, call, self.info, self.runtime.name, partial(_read, track))
+
+        def read(source: str, rate: int) -> np.ndarray:
+            return samples_from_audio(source, rate, track=track, notes=notes)
+
+        return Listener(self.pipeline, call, self.info, self.runtime.name, read)
 
     def _pipeline_for(self, task: Task) -> Any:
         if self.info.task != task:
             verb = _VERBS[self.info.task]
             raise OptionError(f"{self.info.id} does not {_VERBS[task]}; it does {verb}: call {verb}()")
         return self.pipeline
-
-
-def _read(track: int | None, source: str, rate: int) -> np.ndarray:
-    return samples_from_audio(source, rate, None, track)
 
 
 def _logged(transcript: Transcript) -> Transcript:

@@ -68,6 +68,13 @@ def test_json_of_one_file(run):
     assert (result["model"], [w["text"] for w in result["words"]]) == ("parakeet-tdt", ["ten", "of", "clubs"])
 
 
+def test_a_track(run, tmp_path):
+    assert run(CLIP, "--track", "1") == (0, "ten of clubs\n", "")
+    code, out, err = run(CLIP, "--track", "2")
+    assert (code, out) == (2, "")
+    assert "has 1 audio track, and no track 2" in err
+
+
 @pytest.mark.parametrize(("form", "begins"), [("srt", "1\n00:00:00,"), ("vtt", "WEBVTT\n\n00:00:00.")])
 def test_subtitles(run, form, begins):
     assert run(CLIP, "--format", form)[1].startswith(begins)

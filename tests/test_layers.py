@@ -15,7 +15,15 @@ ROOMS = (
     ("milrun",),
     ("wrappers",),
     ("toolkit",),  # errors, spec, component, model, transcript, quiet: the ground
-    ("toolkit.text", "toolkit.audio", "toolkit.output", "toolkit.bundle", "parity", "parity.measures"),
+    (
+        "toolkit.text",
+        "toolkit.audio",
+        "toolkit.audio.whole",
+        "toolkit.output",
+        "toolkit.bundle",
+        "parity",
+        "parity.measures",
+    ),
     ("toolkit.loops", "toolkit.corpora", "toolkit.contract", "toolkit.lint", "toolkit.publish"),
     ("toolkit.export", "toolkit.batch"),
     ("toolkit.runtimes",),

@@ -9,7 +9,10 @@ from toolkit.corpora.example import Example, WordTime
 from toolkit.errors import ToolkitError
 from toolkit.mac_files import is_clutter
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff"})
+# What lies beside a recording and its transcript: other forms of the transcript, notes, tables, pictures.
+_NO_AUDIO = frozenset(
+    {".txt", ".json", ".jsonl", ".srt", ".vtt", ".textgrid", ".lab", ".md", ".csv", ".tsv", ".png", ".jpg", ".pdf"}
+)
 _NEXT_STEP = "Give a folder with audio beside .txt files of the same stem, or with a manifest.jsonl."
 _PATH_KEYS = ("file", "audio", "audio_filepath", "path")
 _TEXT_KEYS = ("text", "transcript", "sentence")
@@ -43,8 +46,10 @@ def folder_examples(folder: Path) -> Iterator[Example]:
 
 def _pairs(folder: Path) -> list[Example]:
     files = (file for file in folder.iterdir() if not is_clutter(Path(file.name)))
-    audio = sorted(file for file in files if file.suffix.lower() in AUDIO_SUFFIXES)
-    found = [(file, file.with_suffix(".txt")) for file in audio if file.with_suffix(".txt").is_file()]
+    audio = sorted(file for file in files if file.suffix.lower() not in _NO_AUDIO and not file.name.startswith("."))
+    found = [
+        (file, file.with_suffix(".txt")) for file in audio if file.is_file() and file.with_suffix(".txt").is_file()
+    ]
     if not found:
         raise ToolkitError(f"{folder} contains no audio file with a .txt beside it", _NEXT_STEP)
     return [Example(file.stem, _text(text), file) for file, text in found]

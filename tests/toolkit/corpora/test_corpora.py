@@ -45,6 +45,16 @@ def test_audio_beside_txt_sorted_by_name(folder):
     assert len(examples[0].samples(16000)) == 4000
 
 
+@pytest.mark.parametrize("name", ["d.webm", "d.MKA", "d.amr", "d"])
+def test_the_text_beside_it_decides_what_is_a_recording(folder, name):
+    (folder / "a.wav").rename(folder / name)
+    (folder / "a.txt").rename(folder / "d.txt")
+    for other in ("d.json", "d.srt", "d.TextGrid", ".d.wav"):
+        (folder / other).write_text("no audio")
+    (folder / "d.folder").mkdir()
+    assert [e.audio.name for e in open_corpus(str(folder))] == ["b.wav", "c.wav", name]
+
+
 def test_what_macos_leaves_is_no_audio(folder):
     for name in ("._a.wav", "._a.txt", ".DS_Store", "._manifest.jsonl"):
         (folder / name).write_bytes(b"AppleDouble")

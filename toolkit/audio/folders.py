@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from toolkit.audio.read import STDIN
+from toolkit.audio.source import STDIN
 from toolkit.errors import AudioError
 from toolkit.mac_files import is_clutter
 

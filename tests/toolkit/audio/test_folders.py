@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.audio.sources import expand_sources
+from toolkit.audio.folders import expand_sources
 from toolkit.errors import AudioError
 
 
