@@ -180,7 +180,10 @@ def test_audio_and_text_cannot_both_be_stdin(run, clip):
 def test_an_audio_error_names_the_file(run, tmp_path):
     soundfile.write(tmp_path / "b.wav", np.zeros(RATE), RATE)
     code, _, err = run(tmp_path / "b.wav", "--text", "a")
-    assert (code, err) == (2, f"error: {tmp_path}/b.wav: nobody speaks. Speak.\n")
+    assert (code, err) == (
+        2,
+        f"note: {tmp_path}/b.wav is silent: all its samples are 0\nerror: {tmp_path}/b.wav: nobody speaks. Speak.\n",
+    )
 
 
 def test_help_shows_the_options_without_an_empty_default(run):

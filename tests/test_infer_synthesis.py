@@ -293,6 +293,7 @@ BAD_USAGE = {
         ["a.wav", "--text", "a", "--output", "b.wav"],
         "heron speaks: give --text or --text-file instead of AUDIO",
     ),
+    "track": (["--text", "a", "--track", "1", "--output", "a.wav"], "heron speaks: --track is for models that listen"),
     "format": (["--text", "a", "--format", "txt", "--output", "a.wav"], "heron speaks: --format is for models that"),
     "no_such_format": (
         ["--text", "a", "--format", "doc", "--output", "a.wav"],

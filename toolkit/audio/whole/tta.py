@@ -25,8 +25,10 @@ def tta_links(stream: BinaryIO) -> tuple[Link, ...]:
 
 
 def _end(stream: BinaryIO, position: int) -> int:
+    rate: int
+    samples: int
     _, _, _, _, rate, samples, _ = _HEAD.unpack(exactly(stream, position, _HEAD.size, "its header"))
-    frames = -(-samples // (max(1, rate) * 256 // 245 or 1))
+    frames: int = -(-samples // (max(1, rate) * 256 // 245 or 1))
     position += _HEAD.size
-    sizes = struct.unpack(f"<{frames}I", exactly(stream, position, 4 * frames, "its seek table"))
+    sizes: tuple[int, ...] = struct.unpack(f"<{frames}I", exactly(stream, position, 4 * frames, "its seek table"))
     return position + 4 * frames + 4 + sum(sizes)
