@@ -16,7 +16,6 @@ from tests.command_runner import command_runner
 from tests.models.parakeet_tdt.host import ReferenceRuntime, host_bundle, host_constants
 from tests.models.parakeet_tdt.tiny import DEMO
 from toolkit.audio.read import read_audio
-from toolkit.batch import Listener
 
 RATE = 16000
 CLIP = DEMO.parents[1] / "clips" / "ps_cards_001.wav"
@@ -232,12 +231,12 @@ def test_an_output_stays_if_nothing_succeeded(run, recordings, tmp_path):
 
 
 def test_the_worst_file_decides_the_code(run, recordings, monkeypatch):
-    def read(source, rate):
+    def read(source, rate, **options):
         if source.endswith("c.wav"):
             raise ZeroDivisionError("ours")
-        return read_audio(source, rate)
+        return read_audio(source, rate, **options)
 
-    monkeypatch.setattr(Listener.__init__, "__defaults__", (read,))
+    monkeypatch.setattr("speech_coreml.audio.read_audio", read)
     code, out, err = run(recordings)
     assert (code, out) == (4, "ten of clubs\n")
     assert "Traceback" in err
@@ -252,8 +251,9 @@ def test_the_limits_of_subtitles(run):
 
 def test_silence_is_said(run, tmp_path):
     silent = written(tmp_path / "a.wav", np.zeros(RATE))
-    assert run(silent) == (0, "\n", f"note: no speech was found in {silent}\n")
-    assert run(silent, "--format", "srt") == (0, "", f"note: no speech was found in {silent}\n")
+    notes = f"note: {silent} is silent: all its samples are 0\nnote: no speech was found in {silent}\n"
+    assert run(silent) == (0, "\n", notes)
+    assert run(silent, "--format", "srt") == (0, "", notes)
     assert run(silent, "--quiet") == (0, "\n", "")
 
 

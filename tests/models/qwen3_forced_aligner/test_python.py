@@ -10,7 +10,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def model(converted):
-    return speech_coreml.load(converted, runtime="portable")
+    return speech_coreml.load(converted.path, runtime="portable")
 
 
 def test_the_words_of_a_text_get_times(model):
