@@ -51,10 +51,12 @@ def test_the_others_run_in_their_order(folder):
         assert done.stdout or (folder / shlex.split(line)[-1]).is_file(), f"{line} printed and wrote nothing"
 
 
-def test_the_python_example_runs(folder, monkeypatch):
+def test_the_python_examples_run(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    (example,) = blocks("python")
-    exec(example, values := {})
+    ours, packages = blocks("python")
+    exec(ours, values := {})
+    assert values["transcript"].text == "go forward ten meters"
+    exec(packages, values := {})
     assert all(array.size for array in values["outputs"].values())
 
 
