@@ -102,7 +102,10 @@ def test_bytes_that_are_no_utf_8():
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_to_end_leaves_nothing_half_written(tmp_path, number, code):
     command = [sys.executable, "-c", WAITS, str(tmp_path / "a.txt")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True) as process:
+    # A shell's job in the background ignores Ctrl-C, and so would its children.
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, cwd=ROOT, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)
+    ) as process:
         assert process.stderr.readline() == "ready\n"
         process.send_signal(number)
         assert process.stderr.read() == "error: interrupted\n"
