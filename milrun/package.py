@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from milrun.compiled import is_compiled, spec_from_compiled
 from milrun.coreml_proto import Model
 from milrun.errors import PackageError
 
@@ -45,7 +46,7 @@ class Package:
 
 
 def open_package(path: str | Path) -> Package:
-    """Parse an `.mlpackage` folder, or a bare `.mlmodel` file that holds all of its weights itself.
+    """Parse an `.mlpackage` folder, a compiled `.mlmodelc`, or a bare `.mlmodel` that holds all of its weights itself.
 
     Raises:
         PackageError: the folder or one of its parts is missing or damaged.
@@ -53,8 +54,8 @@ def open_package(path: str | Path) -> Package:
     path = Path(path)
     if not path.exists():
         raise PackageError(f"no package at {path}")
-    if path.suffix == ".mlmodelc":
-        raise PackageError(f"{path} is a compiled model: give the .mlpackage that it was made from")
+    if is_compiled(path):
+        return Package(path=path, spec=spec_from_compiled(path), root=path.resolve())
     given = path.resolve()
     model_path = _model_path(path) if path.is_dir() else _file_inside(given.parent, given.name, "the model")
     try:

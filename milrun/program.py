@@ -11,16 +11,9 @@ import numpy as np
 from milrun.blob import WeightFile, unpack_bits
 from milrun.errors import PackageError
 from milrun.numerics import DTYPE_NAMES, FLOATS, INTS, SUB_BYTE_BITS, numpy_dtype
+from milrun.opsets import OPSETS
 from milrun.package import Package
 
-# The opset name of a function (MIL) -> the opset name coremltools gives it.
-OPSETS = {
-    "CoreML5": "iOS15",
-    "CoreML6": "iOS16",
-    "CoreML7": "iOS17",
-    "CoreML8": "iOS18",
-    "CoreML9": "iOS26",
-}
 # Field of an immediate value (MIL.proto, TensorValue) -> the dtypes that it may hold; any number may be in `bytes`.
 _FIELD_DTYPES = {
     "floats": FLOATS,
