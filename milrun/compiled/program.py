@@ -97,7 +97,7 @@ def _read_statement(tokens: Tokens, operation: Any) -> None:
     tokens.expect(")")
     for name, value in _attributes(tokens).items():
         operation.attributes[name].CopyFrom(value)
-    if kind.text in _WITH_BLOCKS or not tokens.peek().text == ";":
+    if kind.text in _WITH_BLOCKS or tokens.peek().text != ";":
         tokens.fail(
             f"milrun does not read {kind.text} with blocks in a compiled model: give its .mlpackage", kind.start
         )
