@@ -41,15 +41,22 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
 
 @app.command(epilog="Example:  convert inspect build/parakeet-tdt/demo")
 def inspect(
-    bundle: Annotated[
-        Path, typer.Argument(help="Folder written by `convert`, or hub:OWNER/NAME[@REVISION].", metavar="BUNDLE")
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder written by `convert`, hub:OWNER/NAME[@REVISION], an .mlpackage or an .mlmodelc.",
+            metavar="PATH",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity."""
-    from commands.convert_model import inspect_bundle
+    """Show what is in a bundle: components, inputs and outputs, ops, sizes, precision as found, parity.
 
-    inspect_bundle(bundle, as_json=as_json)
+    Of a package or a compiled model that is in no bundle, its interface, ops and weights are shown.
+    """
+    from commands.convert_model import inspect_path
+
+    inspect_path(path, as_json=as_json)
 
 
 @app.command(epilog="Example:  convert plan build/parakeet-tdt/demo")
@@ -124,7 +131,9 @@ def publish(
 
 @app.command(epilog="Example:  convert lint build/parakeet-tdt/demo --chip M1")
 def lint(
-    path: Annotated[Path, typer.Argument(help="Folder written by `convert`, or an .mlpackage.", metavar="PATH")],
+    path: Annotated[
+        Path, typer.Argument(help="Folder written by `convert`, an .mlpackage or an .mlmodelc.", metavar="PATH")
+    ],
     target: Annotated[
         Literal["macOS14", "macOS15", "macOS26", "macOS27"] | None,
         typer.Option(help="System whose limits count (default: the strictest)."),

@@ -7,10 +7,11 @@ import typer
 
 from commands.conversion import ConvertRequest, convert, prepare
 from commands.describe import describe_bundle, describe_plan, text_from_description
+from commands.describe_package import describe_package, is_package, text_from_package
 from commands.terminal import GATE_FAILED, complain, note, print_json, print_text, progress, step_reporter
 from toolkit.lint.placement import placement_notes
 
-__all__ = ["ConvertRequest", "convert_model", "inspect_bundle"]
+__all__ = ["ConvertRequest", "convert_model", "inspect_path"]
 
 
 def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> None:
@@ -38,13 +39,18 @@ def convert_model(request: ConvertRequest, *, dry_run: bool, as_json: bool) -> N
         raise typer.Exit(GATE_FAILED)
 
 
-def inspect_bundle(bundle: Path, *, as_json: bool) -> None:
-    """Print what is in a bundle.
+def inspect_path(path: Path, *, as_json: bool) -> None:
+    """Print what is in a bundle, a package or a compiled model.
 
     Raises:
         BundleError: it cannot be opened.
     """
-    _print(describe_bundle(bundle), as_json)
+    if not is_package(path):
+        _print(describe_bundle(path), as_json)
+    elif as_json:
+        print_json(describe_package(path))
+    else:
+        print_text(text_from_package(describe_package(path)))
 
 
 def _print(description: dict[str, Any], as_json: bool) -> None:

@@ -12,6 +12,8 @@ from milrun.errors import PackageError
 
 # Key of the metadata that maps function -> op name -> path of the PyTorch module the op came from, as JSON.
 SCOPES = "milrun.scopes"
+# Names of what `open_package` reads.
+MODEL_SUFFIXES = (".mlpackage", ".mlmodelc", ".mlmodel")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def _read_tensor(tokens: Tokens, type: Any, tensor: Any) -> None:
         try:
             getattr(tensor, field).values.extend(elements)
         except (TypeError, ValueError) as error:
-            tokens.fail(f"a {dtype} out of range: {error}", start)
+            tokens.fail(f"{dtype} out of range: {error}", start)
     elif dtype in SUB_BYTE_BITS:
         tensor.ints.SetInParent()
         tensor.ints.values.extend(_in_range(tokens, elements, SUB_BYTE_BITS[dtype], dtype.startswith("u"), start))
@@ -82,7 +82,7 @@ def _read_tensor(tokens: Tokens, type: Any, tensor: Any) -> None:
             try:
                 tensor.bytes.values = np.array(elements, numpy_dtype(dtype)).tobytes()
             except (OverflowError, ValueError) as error:
-                tokens.fail(f"a {dtype} out of range: {error}", start)
+                tokens.fail(f"{dtype} out of range: {error}", start)
 
 
 def _in_range(tokens: Tokens, elements: list[Any], bits: int, unsigned: bool, start: int) -> list[int]:

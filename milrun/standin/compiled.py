@@ -52,16 +52,13 @@ def open_compiled(folder: str | Path) -> Package:
     """The package in a compiled model.
 
     Raises:
-        ModelKindError: it was compiled by Core ML, or only in part.
-        PackageError: it is damaged.
+        ModelKindError: it is no ML Program.
+        PackageError: it is damaged, or was compiled only in part.
     """
-    try:
-        name = (Path(folder) / MARK).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelKindError(
-            f"milrun does not run compiled models ({SUFFIX}) but those that its stand-in made: {folder}"
-        ) from error
-    return _program(Path(folder) / name)
+    mark = Path(folder) / MARK
+    if not mark.is_file():  # one of Core ML itself
+        return _program(Path(folder))
+    return _program(Path(folder) / mark.read_text(encoding="utf-8"))
 
 
 def _program(path: Path) -> Package:

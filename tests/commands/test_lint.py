@@ -8,6 +8,7 @@ from coremltools.converters.mil import Builder as mb
 
 import convert
 from tests.command_runner import command_runner
+from tests.milrun.compiled.mil_text import write_compiled
 from tests.milrun.harness import save_program
 from tests.toolkit.lint.programs import half
 
@@ -65,10 +66,17 @@ def test_a_package_of_its_own(run, tmp_path):
     assert "op (main), 1 ops" in out
 
 
+def test_a_compiled_model(run, tmp_path):
+    path = save_program(lambda x: mb.relu(x=x), {"x": half(1, 32)}, tmp_path, "iOS18")
+    code, out, _ = run("lint", write_compiled(path, tmp_path / "op.mlmodelc"), "--json")
+    package = json.loads(run("lint", path, "--json")[1])
+    assert (code, json.loads(out)["findings"]) == (0, package["findings"])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.mlmodelc", "is a compiled model. Give the .mlpackage that it was made from."),
+        ("a.mlmodelc", "is not a compiled ML Program: it has no model.mil"),
         ("a.mlpackage", "Manifest.json"),
         ("absent.mlpackage", "no package at"),
         ("folder", "is not a bundle"),

@@ -23,6 +23,7 @@ def parse(arguments):
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="N tests a suite, the same ones every time")
     parser.add_argument("--part", type=part, default=(1, 1), metavar="I/N", help="the I-th of N parts of the tests")
     parser.add_argument("--every-opset", action="store_true", help="also run each op in the opsets after its first")
+    parser.add_argument("--compiled", action="store_true", help="also read each package back from a compiled model")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the totals as Markdown")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write each test's outcome as JSON")
     parser.add_argument(
@@ -54,9 +55,21 @@ def merged(files):
     return {name: list(known.values()) for name, known in suites.items()}
 
 
-def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, break_op="", paths=None, part=(1, 1)):
+def run_suite(
+    name,
+    *,
+    expression=None,
+    jobs=1,
+    sample=0,
+    every_opset=False,
+    break_op="",
+    paths=None,
+    part=(1, 1),
+    compiled=False,
+):
     """Run one suite in a process of its own; `break_op` names an op to make wrong, to see that it is noticed;
-    `paths` are files of the suite to run in place of all, `part` (i, n) is the i-th of n parts of its tests.
+    `paths` are files of the suite to run in place of all, `part` (i, n) is the i-th of n parts of its tests, `compiled`
+    also writes every package as a compiled model and reads it back.
 
     Returns:
         One dict a test: test, outcome (passed, failed, exception, n.a.), reason, ops.
@@ -71,6 +84,7 @@ def run_suite(name, *, expression=None, jobs=1, sample=0, every_opset=False, bre
             "CONFORMANCE_PART": "{}/{}".format(*part),
             "CONFORMANCE_RESULTS": str(results),
             "CONFORMANCE_BREAK": break_op,
+            "CONFORMANCE_COMPILED": "1" if compiled else "",
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
         }
@@ -95,6 +109,7 @@ def main(arguments=None):
             jobs=options.jobs,
             sample=options.sample,
             every_opset=options.every_opset,
+            compiled=options.compiled,
             part=options.part,
         )
     report = report_from_results(results)

@@ -7,9 +7,10 @@ import json
 import os
 import random
 import sys
+import tempfile
 import types
 import zlib
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from milrun import standin
 from milrun.registry import OPS, find_op
 from tests.conformance.tolerances import tighten
 from tests.conformance.verdict import Seen, verdict
+from tests.milrun.compiled.mil_text import NestedBlocksError
+from tests.milrun.compiled.round_trip import assert_same_when_compiled
 
 # The suites read `_IS_MACOS` and the like while they are imported, so the stand-in comes first, for the whole process.
 _STACK = ExitStack()
@@ -50,6 +53,8 @@ def _watch(proxy):
     def watched_load(self, *args, **kwargs):
         load(self, *args, **kwargs)
         _current.loads += 1
+        if os.environ.get("CONFORMANCE_COMPILED"):
+            _read_back(Path(args[0]))
 
     def watched_predict(self, *args, **kwargs):
         function = self.model.function
@@ -60,6 +65,13 @@ def _watch(proxy):
         return predict(self, *args, **kwargs)
 
     proxy.__init__, proxy.predict = watched_load, watched_predict
+
+
+def _read_back(package):
+    """The package as a compiled model is the same program; one with blocks in its ops has no known text form."""
+    if package.suffix == ".mlpackage":
+        with tempfile.TemporaryDirectory() as scratch, suppress(NestedBlocksError):
+            assert_same_when_compiled(package, Path(scratch))
 
 
 def _break(name):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milrun.errors import PackageError
-from milrun.package import open_package
+from milrun.package import MODEL_SUFFIXES, open_package
 from milrun.program import parse_program
 from toolkit.bundle.bundle import read_manifest
 from toolkit.bundle.manifest import MANIFEST
@@ -67,11 +67,11 @@ def forecast(path: Path, target: Target) -> Forecast:
     """Apply every rule to every function.
 
     Args:
-        path: a bundle, an `.mlpackage` folder or an `.mlmodel` file.
+        path: a bundle, an `.mlpackage` or `.mlmodelc` folder, or an `.mlmodel` file.
         target: the Mac it is for.
 
     Raises:
-        BundleError: it cannot be read, or is a compiled model.
+        BundleError: it cannot be read.
     """
     functions: dict[tuple[str, str], int] = {}
     findings: list[Finding] = []
@@ -93,12 +93,10 @@ def findings_of(component: str, view: FunctionView, target: Target) -> Iterator[
 
 def _packages(path: Path) -> Iterator[tuple[str, Path]]:
     """(component, package) of a bundle, or the one package."""
-    if path.suffix == ".mlmodelc":
-        raise BundleError(f"{path} is a compiled model", "Give the .mlpackage that it was made from.")
     if path.is_dir() and (path / MANIFEST).exists():
         for entry in read_manifest(path).components:
             yield from ((entry.name, path / package.file) for package in entry.packages)
-    elif path.suffix in (".mlpackage", ".mlmodel"):
+    elif path.suffix in MODEL_SUFFIXES:
         yield path.stem, path
     else:
         read_manifest(path)  # says what is missing
@@ -109,6 +107,6 @@ def _views(path: Path) -> Iterator[FunctionView]:
         package = open_package(path)
         program = parse_program(package)
     except PackageError as error:
-        raise BundleError(str(error), "Give a bundle that `convert` wrote, or an .mlpackage.") from error
+        raise BundleError(str(error), "Give a bundle that `convert` wrote, an .mlpackage or an .mlmodelc.") from error
     for _, function in sorted(program.functions.items()):
         yield FunctionView.of(package, function)

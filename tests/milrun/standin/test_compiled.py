@@ -12,6 +12,7 @@ import torch
 from coremltools.models import CompiledMLModel, MLModel
 
 import milrun.standin
+from tests.milrun.compiled.mil_text import write_compiled
 from tests.milrun.standin.models import add_one, two_functions
 
 ONES = {"x": np.ones((2, 3), np.float32)}
@@ -61,12 +62,19 @@ def test_the_compiled_path_can_be_copied_and_loaded_as_mlmodel_cannot(tmp_path):
         assert (loaded.predict(dict(ONES))["y"] == 2).all()
 
 
-def test_foreign_and_unfinished_compiled_models_are_refused(tmp_path):
+def test_a_model_that_core_ml_compiled_runs(tmp_path):
+    compiled = write_compiled(add_one(tmp_path), tmp_path / "real.mlmodelc")
+    with milrun.standin.predictions():
+        loaded = CompiledMLModel(str(compiled), ct.ComputeUnit.CPU_ONLY)
+        assert (loaded.predict(dict(ONES))["y"] == 2).all()
+
+
+def test_incomplete_compiled_models_are_refused(tmp_path):
     (tmp_path / "foreign.mlmodelc").mkdir()
     (tmp_path / "foreign.mlmodelc" / "coremldata.bin").write_bytes(b"\0")
     with milrun.standin.predictions() as block:
         for path in ("foreign.mlmodelc", "foreign.mlmodelc/", "missing.mlmodelc"):
-            with pytest.raises(milrun.standin.ModelKindError, match="does not run compiled models"):
+            with pytest.raises(RuntimeError, match=r"is not a|no package at"):
                 CompiledMLModel(str(tmp_path / path))
         whole = Path(ct.utils.compile_model(add_one(tmp_path / "a"), str(tmp_path / "cut.mlmodelc")))
         next(whole.rglob("model.mlmodel")).write_bytes(b"cut")
