@@ -1,8 +1,9 @@
 """A loaded package: check the inputs, run the function, hand arrays back."""
 
+import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,21 @@ def load(
         UnsupportedOpsError: names every op that milrun lacks.
         OpError: an op's parameters or blocks are not those of its kind.
     """
-    package = open_package(path)
-    return Model(package, parse_program(package), function_name, cache_weights, rounding=rounding)
+    with _collector_paused():
+        package = open_package(path)
+        return Model(package, parse_program(package), function_name, cache_weights, rounding=rounding)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection while a program is built: hundreds of thousands of objects, and none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Model:

@@ -206,6 +206,7 @@ class _Parser:
         self._files: dict[str, WeightFile] = {}
         self._blobs: dict[tuple[str, int, ValueType], Const] = {}
         self._scopes: dict[str, str] = {}
+        self._types: dict[bytes, ValueType] = {}  # few types, each of many values
 
     def function(self, name: str, spec: Any) -> Function:
         if spec.opset not in spec.block_specializations:
@@ -246,6 +247,12 @@ class _Parser:
         return Ref(spec.name) if spec.WhichOneof("binding") == "name" else self.const(spec.value)
 
     def type(self, spec: Any) -> ValueType:
+        key = spec.SerializeToString()
+        if key not in self._types:
+            self._types[key] = self._read_type(spec)
+        return self._types[key]
+
+    def _read_type(self, spec: Any) -> ValueType:
         kind = spec.WhichOneof("type")
         if kind == "tensorType":
             return self._tensor_type(spec.tensorType)

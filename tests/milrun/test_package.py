@@ -136,7 +136,7 @@ def test_not_a_package(tmp_path):
 
 def test_what_is_no_package_says_what_a_package_is(tmp_path):
     (tmp_path / "compiled.mlmodelc").mkdir()
-    with pytest.raises(PackageError, match=r"a compiled model: give the \.mlpackage"):
+    with pytest.raises(PackageError, match="is not a compiled ML Program: it has no model.mil"):
         milrun.load(tmp_path / "compiled.mlmodelc")
     (tmp_path / "notes.txt").write_text("notes of a meeting")
     with pytest.raises(PackageError, match=r"is not a Core ML model: .*; a package is an \.mlpackage folder"):
