@@ -1,8 +1,10 @@
-"""milrun against PyTorch eager on the same modules: a transformer, a Conformer encoder, a single-token decoder step.
+"""milrun against ONNX Runtime, PyTorch eager and PyTorch with fused attention, on the same modules.
 
 For each: what the arithmetic alone would take at this machine's measured matrix-product rate and memory rate.
+Needs the group `bench`: `uv run --group bench python -m bench milrun`.
 """
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,10 +21,11 @@ MODULE = "bench.milrun"
 
 
 class Block(nn.Module):
-    """A pre-norm transformer layer with explicit attention, as our wrappers write it."""
+    """A pre-norm transformer layer with explicit attention, as our wrappers write it; or fused, as references do."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        self.fused = False
         self.heads, self.head_dim = heads, width // heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
@@ -35,14 +38,27 @@ class Block(nn.Module):
             part.view(1, frames, self.heads, self.head_dim).transpose(1, 2)  # [1, T, D] -> [1, H, T, d]
             for part in self.qkv(self.norm1(x)).split(width, dim=-1)
         )
-        weights = torch.softmax(q @ k.transpose(2, 3) * self.head_dim**-0.5, dim=-1)
-        x = x + self.out((weights @ v).transpose(1, 2).reshape(1, frames, width))
+        if self.fused:
+            attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        else:
+            attended = torch.softmax(q @ k.transpose(2, 3) * self.head_dim**-0.5, dim=-1) @ v
+        x = x + self.out(attended.transpose(1, 2).reshape(1, frames, width))
         return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
 
 
 def _transformer() -> tuple[nn.Module, tuple[np.ndarray, ...]]:
     x = np.random.default_rng(0).standard_normal((1, 500, 512)).astype(np.float32)
     return nn.Sequential(*(Block(512, 8) for _ in range(12))), (x,)
+
+
+def _whisper_shape() -> tuple[nn.Module, tuple[np.ndarray, ...]]:
+    x = np.random.default_rng(0).standard_normal((1, 1500, 384)).astype(np.float32)
+    return nn.Sequential(*(Block(384, 6) for _ in range(4))), (x,)
+
+
+def _small_convolutions() -> tuple[nn.Module, tuple[np.ndarray, ...]]:
+    x = np.random.default_rng(0).standard_normal((1, 32, 64)).astype(np.float32)
+    return nn.Sequential(*(layer for _ in range(16) for layer in (nn.Conv1d(32, 32, 3, padding=1), nn.ReLU()))), (x,)
 
 
 def _token_step() -> tuple[nn.Module, tuple[np.ndarray, ...]]:
@@ -63,6 +79,8 @@ def _conformer() -> tuple[nn.Module, tuple[np.ndarray, ...]]:
 
 CASES: dict[str, Callable[[], tuple[nn.Module, tuple[np.ndarray, ...]]]] = {
     "transformer, 12 layers, d 512, T 500": _transformer,
+    "transformer of Whisper tiny's shape, T 1500": _whisper_shape,
+    "16 small convolutions": _small_convolutions,
     "Conformer, 6 layers of Parakeet's shape, 15 s": _conformer,
     "decoder step, 8 layers, d 1024, one token": _token_step,
 }
@@ -74,11 +92,13 @@ def run(small: bool) -> None:
     for name in CASES:
         t = in_process(MODULE, "case_times", name)
         bound = max(t["gflop"] / limits["gflops"], t["gbyte"] / limits["gbytes_s"])
-        times = [1e3 * t[key] for key in ("eager", "fp32", "fp16")]
-        rows.append([name, *times, t["fp32"] / t["eager"], t["fp16"] / t["fp32"], 1e3 * bound, t["us_per_op"]])
+        times = [1e3 * t[key] for key in ("eager", "fused", "onnx", "fp32", "fp16")]
+        ratios = [t["fp32"] / t["onnx"], t["fp16"] / t["onnx"], t["fp32"] / t["eager"], bound / t["fp32"]]
+        rows.append([name, *times, *ratios, t["gflop"], t["gbyte"], t["us_per_op"]])
     print(f"measured limits: {limits['gflops']:.0f} GFLOP/s (float32 product), {limits['gbytes_s']:.1f} GB/s (read)\n")
-    header = ["case", "eager, ms", "fp32, ms", "fp16, ms", "fp32 / eager", "fp16 / fp32", "limit, ms", "us an op"]
-    table("milrun against eager", header, rows)
+    header = ["case", "eager, ms", "fused, ms", "ONNX Runtime, ms", "fp32, ms", "fp16, ms", "fp32 / ONNX Runtime"]
+    header += ["fp16 / ONNX Runtime", "fp32 / eager", "share of the limit", "GFLOP", "GB of weights", "us an op"]
+    table("milrun against ONNX Runtime and eager", header, rows)
     if not small:
         _loading()
 
@@ -92,27 +112,55 @@ def machine_limits() -> dict[str, Any]:
 
 
 def case_times(name: str) -> dict[str, Any]:
-    """Seconds a call: eager, milrun fp32, milrun fp16; and the case's arithmetic."""
+    """Seconds a call: eager, fused, ONNX Runtime, milrun fp32 and fp16; and the case's arithmetic."""
     import milrun
 
     torch.manual_seed(0)
     module, arrays = CASES[name]()
     module = module.eval()
     tensors = tuple(torch.from_numpy(a) for a in arrays)
+    fused = _fused(module)
     result: dict[str, Any] = {"gflop": _flop(module, tensors) / 1e9, "us_per_op": _overhead_us()}
     result["gbyte"] = 4 * sum(p.numel() for p in module.parameters()) / 1e9
     with tempfile.TemporaryDirectory() as folder:
         fp32, fp16 = (milrun.load(_convert(module, arrays, p, Path(folder))) for p in ("fp32", "fp16"))
         inputs = dict(zip(fp32.inputs, arrays, strict=True))
+        onnx = _onnx(module, arrays, Path(folder))
         with torch.no_grad():
             times = alternately(
                 {
                     "eager": lambda: module(*tensors),
+                    "fused": lambda: fused(*tensors),
+                    "onnx": onnx,
                     "fp32": lambda: fp32.predict(inputs),
                     "fp16": lambda: fp16.predict(inputs),
                 }
             )
     return result | times
+
+
+def _fused(module: nn.Module) -> nn.Module:
+    """The same weights with PyTorch's fused attention; the module itself where it has none of our blocks."""
+    twin = copy.deepcopy(module)
+    for block in twin.modules():
+        if isinstance(block, Block):
+            block.fused = True
+    return twin
+
+
+def _onnx(module: nn.Module, arrays: tuple[np.ndarray, ...], folder: Path) -> Callable[[], Any]:
+    """A call of ONNX Runtime on the same module, with as many threads as PyTorch has."""
+    import onnxruntime
+
+    names = [f"input_{i}" for i in range(len(arrays))]
+    file = str(folder / "model.onnx")
+    with torch.no_grad():
+        torch.onnx.export(module, tuple(map(torch.from_numpy, arrays)), file, input_names=names, dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    given = {one.name: array for one, array in zip(session.get_inputs(), arrays, strict=False)}
+    return lambda: session.run(None, given)
 
 
 def _flop(module: nn.Module, tensors: tuple[torch.Tensor, ...]) -> float:
