@@ -1,6 +1,6 @@
 """Files that stand for a model and are not one yet: Git LFS pointers and zip archives.
 
-Sources: the pointer's form is that of the Git LFS specification (docs/spec.md of git-lfs), lines `version`, `oid`, `size`.
+Source: the Git LFS specification (docs/spec.md of git-lfs): a pointer is lines of text, `version`, `oid` and `size`.
 """
 
 import re

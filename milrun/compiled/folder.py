@@ -1,7 +1,7 @@
 """The parts of an `.mlmodelc` folder as one Core ML specification.
 
-A pipeline is a folder whose `coremldata.bin` describes the whole; its parts are compiled models in the folders `model0`,
-`model1` and so on, each with weights of its own.
+A pipeline is a folder whose `coremldata.bin` describes the whole; its parts are compiled models in the folders
+`model0`, `model1` and so on, each with weights of its own.
 """
 
 from collections.abc import Iterator
