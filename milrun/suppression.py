@@ -148,8 +148,9 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     width, height = np.maximum(high - low, 0).T
     shared = width * height
     union = box[2] * box[3] + others[:, 2] * others[:, 3] - shared
-    overlap: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return np.minimum(overlap, 1)  # rounding makes some boxes overlap themselves by more
+    overlap = np.zeros(len(others))
+    np.divide(shared, union, out=overlap, where=union > 0)
+    return overlap.clip(0, 1)  # rounding makes some boxes overlap themselves by more than 1
 
 
 def _padded(rows: np.ndarray, least: int, dtype: str) -> np.ndarray:
