@@ -3,7 +3,8 @@
     model = milrun.load("encoder.mlpackage")
     outputs = model.predict({"mel": mel, "length": length})
 
-An op computes in float32 and rounds once to the dtype the program declares, so a float16 package behaves as one.
+Compiled models (`.mlmodelc`) and pipelines load the same way. An op computes in float32 and rounds once to the dtype
+the program declares, so a float16 package behaves as one.
 """
 
 from milrun import standin

@@ -12,7 +12,7 @@ MARK = "compiled-by-milrun-standin"
 
 
 class ModelKindError(RuntimeError):
-    """The model is no ML Program (a neural network, a tree, a pipeline): milrun does not run it."""
+    """The model is no ML Program (a neural network, a tree, a pipeline): the stand-in does not run it."""
 
 
 def is_compiled(path: str) -> bool:
@@ -59,7 +59,7 @@ def open_compiled(folder: str | Path) -> Package:
         name = (Path(folder) / MARK).read_text(encoding="utf-8")
     except OSError as error:
         raise ModelKindError(
-            f"milrun does not run compiled models ({SUFFIX}) but those that its stand-in made: {folder}"
+            f"milrun's stand-in runs only the compiled models ({SUFFIX}) that it made itself: {folder}"
         ) from error
     return _program(Path(folder) / name)
 
@@ -68,5 +68,5 @@ def _program(path: Path) -> Package:
     package = open_package(path)
     kind = package.spec.WhichOneof("Type")
     if kind != "mlProgram":
-        raise ModelKindError(f"milrun runs ML Programs only, this model is of kind {kind}")
+        raise ModelKindError(f"milrun's stand-in runs ML Programs only, this model is of kind {kind}")
     return package
