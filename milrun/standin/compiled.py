@@ -59,7 +59,7 @@ def open_compiled(folder: str | Path) -> Package:
         name = (Path(folder) / MARK).read_text(encoding="utf-8")
     except OSError as error:
         raise ModelKindError(
-            f"milrun's stand-in runs only the compiled models ({SUFFIX}) that it made itself: {folder}"
+            f"milrun's stand-in does not run compiled models ({SUFFIX}) but those that it made: {folder}"
         ) from error
     return _program(Path(folder) / name)
 
