@@ -1,4 +1,4 @@
-"""Look inside a package: `python -m milrun PACKAGE --random --trace`.
+"""Look inside a package: `python -m milrun PACKAGE --random --trace`; of a pipeline, inside one part (`--part`).
 
 Prints what a function takes, gives and keeps; with inputs it runs the function and prints the ranges of the outputs,
 or of every value on the way (`--trace`), and where the first non-finite value arose. A failure is one line on stderr
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from milrun import InputError, MilrunError, Model, OpError, TraceRow, UnsupportedOpsError, load
+from milrun import InputError, MilrunError, Model, OpError, Pipeline, Suppression, TraceRow, UnsupportedOpsError, load
 from milrun.interface import InputType
-from milrun.watch import NotReachedWarning
+from milrun.watch import NotReachedWarning, array_row
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 _CLASSES_SHOWN = 5
@@ -47,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m milrun", description="Look inside an ML Program and run it.")
-    parser.add_argument("package", type=Path, help="an .mlpackage folder")
+    parser.add_argument("package", type=Path, help="an .mlpackage or .mlmodelc folder")
     parser.add_argument("--function", metavar="F", help="which function of a multifunction package")
+    parser.add_argument("--part", metavar="P", help="one part of a pipeline, by name or index")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="one input; repeatable")
     parser.add_argument("--random", action="store_true", help="random values for the inputs that are not given")
     parser.add_argument("--seed", type=_seed, default=0, help="of the random inputs (default: 0)")
@@ -66,13 +67,20 @@ def _seed(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    model = load(options.package, options.function)
+    model = load(options.package, options.function, part=options.part)
     if not (options.input or options.random):
         if options.trace or options.keep or options.stop_after or options.output:
             raise InputError("there is nothing to run: give --input NAME=FILE.npy, or --random")
         _print_interface(model)
         return
     inputs = _inputs(model, options.input, np.random.default_rng(options.seed) if options.random else None)
+    if isinstance(model, Model):
+        _run_program(model, inputs, options)
+    else:
+        _run_whole(model, inputs, options)
+
+
+def _run_program(model: Model, inputs: Mapping[str, np.ndarray], options: argparse.Namespace) -> None:
     wanted = set(options.keep) | (set() if options.stop_after else set(model.outputs))
     state = model.make_state() if model.states else None
     keep = wanted | set(model.inputs)
@@ -90,16 +98,55 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(str(missed[0].message))
 
 
-def _print_interface(model: Model) -> None:
-    print(f"{model.path}: function '{model.function.name}' of {', '.join(model.functions)} ({model.function.opset})")
+def _run_whole(model: Pipeline | Suppression, inputs: Mapping[str, np.ndarray], options: argparse.Namespace) -> None:
+    if options.trace or options.keep or options.stop_after:
+        parts = ", ".join(_part_names(model)) if isinstance(model, Pipeline) else "this one is none"
+        raise InputError(f"--trace, --keep and --stop-after look into one ML Program: name it with --part ({parts})")
+    values = model.predict(inputs, model.make_state() if model.states else None)
+    op = "pipeline" if isinstance(model, Pipeline) else "suppression"
+    rows = [array_row(name, op, value) for name, value in values.items() if isinstance(value, np.ndarray)]
+    _print_interface(model)
+    _print_rows(rows)
+    _print_labels(values)
+    print(_first_non_finite(rows))
+    if options.output:
+        _save(values, options.output)
+
+
+def _print_interface(model: Model | Pipeline | Suppression) -> None:
+    print(f"{model.path}: {_what(model)}")
     for title, types in (("input", model.inputs), ("output", model.outputs), ("state", model.states)):
         for name, declared in types.items():
             print(f"  {title:6} {name}: {declared}")
-    counts = sorted(model.function.op_counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    print(f"  {sum(c for _, c in counts)} ops: {', '.join(f'{op} x{count}' for op, count in counts)}")
+    if isinstance(model, Model):
+        counts = sorted(model.function.op_counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        print(f"  {_op_count(model)} ops: {', '.join(f'{op} x{count}' for op, count in counts)}")
+    elif isinstance(model, Pipeline):
+        for title, part in zip(_part_names(model), model.parts.values(), strict=True):
+            ops = f", {_op_count(part)} ops" if isinstance(part, Model) else ""
+            print(f"  {title}: {_what(part)}{ops}")
 
 
-def _inputs(model: Model, given: Sequence[str], rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+def _what(model: Model | Pipeline | Suppression) -> str:
+    if isinstance(model, Pipeline):
+        return f"a pipeline of {len(model.parts)} parts"
+    if isinstance(model, Suppression):
+        return f"non-maximum suppression, {len(model.labels) or 'no'} labels"
+    several = f" of {', '.join(model.functions)}" if len(model.functions) > 1 else ""
+    return f"function '{model.function.name}'{several} ({model.function.opset})"
+
+
+def _part_names(model: Pipeline) -> list[str]:
+    return [f"part {index} '{name}'" for index, name in enumerate(model.parts)]
+
+
+def _op_count(model: Model) -> int:
+    return sum(model.function.op_counts.values())
+
+
+def _inputs(
+    model: Model | Pipeline | Suppression, given: Sequence[str], rng: np.random.Generator | None
+) -> dict[str, np.ndarray]:
     inputs = {}
     for item in given:
         name, separator, file = item.partition("=")
@@ -108,9 +155,14 @@ def _inputs(model: Model, given: Sequence[str], rng: np.random.Generator | None)
         inputs[name] = _read_array(Path(file))
     if rng is not None:
         for name, declared in model.inputs.items():
-            if name not in inputs:
+            if name not in inputs and not _is_setting(declared):
                 inputs[name] = _random_array(declared, rng)
     return inputs
+
+
+def _is_setting(declared: InputType) -> bool:
+    """Whether an input is a number with a usual value, such as a threshold, for which a random one is of no use."""
+    return declared.default is not None and declared.shape == ()
 
 
 def _read_array(file: Path) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from milrun.errors import PackageError
 from milrun.numerics import SUB_BYTE_BITS, numpy_dtype
+from milrun.unready import refuse_pointer
 
 _RECORD = struct.Struct("<IIQQQ")
 _RECORD_BYTES = 64
@@ -41,9 +42,14 @@ def unpack_bits(packed: np.ndarray, dtype: str, count: int) -> np.ndarray:
 
 
 class WeightFile:
-    """One mapped weight file."""
+    """One mapped weight file.
+
+    Raises:
+        PackageError: the file cannot be mapped, or is a Git LFS pointer.
+    """
 
     def __init__(self, path: Path) -> None:
+        refuse_pointer(path)
         self.path = path
         try:
             # Copy-on-write: torch wants writable memory, the file stays untouched.

@@ -1,7 +1,7 @@
 """The errors of milrun.
 
 MilrunError
-├── PackageError          the package cannot be read: missing, truncated, corrupt, not an ML Program
+├── PackageError          the package cannot be read: missing, truncated, corrupt, of a kind not run
 ├── UnsupportedOpsError   the program holds ops that milrun does not implement (all of them are listed)
 ├── InputError            predict was called with wrong names, shapes, dtypes or state
 └── OpError               an op failed, or broke the type the program declares for it

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from milrun.coreml_proto import FeatureTypes
+from milrun.errors import InputError
 from milrun.program import TensorType
 
 _IMAGE = FeatureTypes.ImageFeatureType
@@ -110,6 +111,38 @@ def input_types(description: Any, function: str, declared: Mapping[str, TensorTy
     """
     items = {item.name: item.type for item in function_description(description, function).input}
     return {name: _input_type(tensor, items.get(name)) for name, tensor in declared.items()}
+
+
+def check_names(who: str, wanted: Mapping[str, InputType], inputs: Any) -> None:
+    """Whether a call names the inputs that a model has.
+
+    Raises:
+        InputError: no mapping, an unknown name, or one that is missing and has no default.
+    """
+    if not isinstance(inputs, Mapping):
+        raise InputError(f"{who} wants a mapping from name to array, got {type(inputs).__name__}")
+    optional = {name for name, want in wanted.items() if want.default is not None}
+    if not set(wanted) - optional <= set(inputs) <= set(wanted):
+        leave = f" (may be left out: {sorted(optional)})" if optional else ""
+        raise InputError(f"{who} wants inputs {sorted(wanted)}{leave}, got {sorted(inputs)}")
+
+
+def array_of(name: str, value: Any, want: TensorType) -> np.ndarray:
+    """A value given for an input as an array, of whatever dtype and shape.
+
+    Raises:
+        InputError: it is none.
+    """
+    if hasattr(value, "getbands"):
+        raise InputError(
+            f"input '{name}' is {want}: give the pixels as an array, not a PIL image (milrun.standin does)"
+        )
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"input '{name}' is {want}, got a {type(value).__name__} that is not an array: {error}"
+        ) from error
 
 
 def function_description(description: Any, name: str) -> Any:

@@ -1,10 +1,8 @@
 """A loaded package: check the inputs, run the function, hand arrays back."""
 
-import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,49 +10,14 @@ import torch
 
 from milrun.errors import InputError, PackageError
 from milrun.executor import CompiledFunction
-from milrun.interface import InputType, input_types
+from milrun.interface import InputType, array_of, check_names, input_types
 from milrun.numerics import FLOATS, container_from_numpy, numpy_from_container
-from milrun.package import Package, open_package
-from milrun.program import Function, Operation, Program, TensorType, ValueType, parse_program
+from milrun.package import Package
+from milrun.program import Function, Operation, Program, TensorType, ValueType
 from milrun.state import State
 from milrun.step import LazyConst
 from milrun.values import TensorList
 from milrun.watch import NotReachedWarning, StopRun, TraceRow, Watch
-
-
-def load(
-    path: str | Path, function_name: str | None = None, *, cache_weights: bool = True, rounding: bool = True
-) -> "Model":
-    """Load one function of an `.mlpackage`.
-
-    Args:
-        path: the package folder.
-        function_name: which function of a multifunction package; its default one when left out.
-        cache_weights: keep weights as float32 after first use; False converts them from the mapped file at each use,
-            slower, with resident memory near the file's size.
-        rounding: False leaves results that are declared float16 in float32, so that what precision costs can be told
-            from what the program does; weights and other constants stay as stored.
-
-    Raises:
-        PackageError: missing or damaged package, or no such function.
-        UnsupportedOpsError: names every op that milrun lacks.
-        OpError: an op's parameters or blocks are not those of its kind.
-    """
-    with _collector_paused():
-        package = open_package(path)
-        return Model(package, parse_program(package), function_name, cache_weights, rounding=rounding)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage collection while a program is built: hundreds of thousands of objects, and none of them is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class Model:
@@ -219,12 +182,7 @@ class Model:
         return {name: types[name] for name in self.function.block.outputs}
 
     def _containers(self, inputs: Mapping[str, np.ndarray], state: State | None) -> dict[str, Any]:
-        if not isinstance(inputs, Mapping):
-            raise InputError(f"{self.path.name} wants a mapping from name to array, got {type(inputs).__name__}")
-        optional = {name for name, want in self.inputs.items() if want.default is not None}
-        if not set(self.inputs) - optional <= set(inputs) <= set(self.inputs):
-            leave = f" (may be left out: {sorted(optional)})" if optional else ""
-            raise InputError(f"{self.path.name} wants inputs {sorted(self.inputs)}{leave}, got {sorted(inputs)}")
+        check_names(self.path.name, self.inputs, inputs)
         given: dict[str, Any] = {
             name: _checked(name, inputs[name] if name in inputs else want.filled(), want, self._rounding)
             for name, want in self.inputs.items()
@@ -272,21 +230,8 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _array(name: str, value: Any, want: InputType) -> np.ndarray:
-    if hasattr(value, "getbands"):
-        raise InputError(
-            f"input '{name}' is {want}: give the pixels as an array, not a PIL image (milrun.standin does)"
-        )
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"input '{name}' is {want}, got a {type(value).__name__} that is not an array: {error}"
-        ) from error
-
-
 def _checked(name: str, value: Any, want: InputType, rounding: bool) -> Any:
-    array, shape = _array(name, value, want), want.shape
+    array, shape = array_of(name, value, want), want.shape
     fits = shape is None or (
         array.ndim == len(shape) and all(w is None or w == g for w, g in zip(shape, array.shape, strict=True))
     )

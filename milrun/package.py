@@ -9,6 +9,7 @@ from typing import Any
 from milrun.compiled import is_compiled, spec_from_compiled
 from milrun.coreml_proto import Model
 from milrun.errors import PackageError
+from milrun.unready import refuse_archive, refuse_pointer
 
 # Key of the metadata that maps function -> op name -> path of the PyTorch module the op came from, as JSON.
 SCOPES = "milrun.scopes"
@@ -51,15 +52,19 @@ def open_package(path: str | Path) -> Package:
     """Parse an `.mlpackage` folder, a compiled `.mlmodelc`, or a bare `.mlmodel` that holds all of its weights itself.
 
     Raises:
-        PackageError: the folder or one of its parts is missing or damaged.
+        PackageError: the folder or one of its parts is missing or damaged, a zip archive or a Git LFS pointer.
     """
     path = Path(path)
     if not path.exists():
         raise PackageError(f"no package at {path}")
+    if path.is_file():
+        refuse_pointer(path)
+        refuse_archive(path)
     if is_compiled(path):
         return Package(path=path, spec=spec_from_compiled(path), root=path.resolve())
     given = path.resolve()
     model_path = _model_path(path) if path.is_dir() else _file_inside(given.parent, given.name, "the model")
+    refuse_pointer(model_path)
     try:
         spec = Model.Model.FromString(model_path.read_bytes())
     except OSError as error:
@@ -86,6 +91,7 @@ def _model_path(folder: Path) -> Path:
     if not (folder / "Manifest.json").exists():
         raise PackageError(f"{folder} is not a package: it has no Manifest.json")
     manifest = _file_inside(folder, "Manifest.json", "the manifest")
+    refuse_pointer(manifest)
     try:
         parsed = json.loads(manifest.read_text(encoding="utf-8"))
         relative = parsed["itemInfoEntries"][parsed["rootModelIdentifier"]]["path"]

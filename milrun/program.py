@@ -133,6 +133,14 @@ class Program:
     default_function: str
 
 
+def not_run(spec: Any) -> str:
+    """What a model is that milrun does not run, and the way out."""
+    kind = spec.WhichOneof("Type") or "an empty model"
+    if kind.startswith("neuralNetwork"):
+        return f"is a neural network ({kind}): convert the original model again, with convert_to='mlprogram'"
+    return f"is {kind}: milrun runs ML Programs, non-maximum suppression, and pipelines of them"
+
+
 def parse_program(package: Package) -> Program:
     """Turn a package's protobuf into a `Program`.
 
@@ -140,8 +148,7 @@ def parse_program(package: Package) -> Program:
         PackageError: not an ML Program, or a damaged one.
     """
     if package.spec.WhichOneof("Type") != "mlProgram":
-        kind = package.spec.WhichOneof("Type") or "an empty model"
-        raise PackageError(f"{package.path} holds {kind}; milrun runs ML Programs (convert_to='mlprogram')")
+        raise PackageError(f"{package.path} {not_run(package.spec)}")
     parser = _Parser(package)
     functions = {name: parser.function(name, spec) for name, spec in package.spec.mlProgram.functions.items()}
     if not functions:

@@ -1,6 +1,6 @@
 """States: values that live between calls of `predict`, one set an utterance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -59,6 +59,12 @@ class State(Mapping[str, np.ndarray]):
             raise InputError(f"state '{name}' is {cell.type}, got shape {list(array.shape)}")
         with np.errstate(over="ignore"):  # beyond the dtype's range is infinite
             cell.write(container_from_numpy(array.astype(cell.type.dtype)))
+
+    def only(self, names: Iterable[str]) -> "State":
+        """Some of the states, the same and not copies: what changes one changes the other."""
+        shared = State({})
+        shared.cells = {name: self.cells[name] for name in names}
+        return shared
 
     def _cell(self, name: str) -> StateCell:
         if name not in self.cells:

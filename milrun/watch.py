@@ -1,9 +1,11 @@
 """Looking inside a run: values to keep, where to stop, one row an op."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from milrun.program import Operation, TensorType, ValueType
@@ -79,10 +81,20 @@ class StopRun(Exception):
     """Ends a run after `Watch.stop_after`, from any depth of blocks."""
 
 
+def array_row(name: str, op: str, value: np.ndarray) -> TraceRow:
+    """A row about an array, of any shape and numeric dtype, that is not of one op."""
+    numbers = value.astype(np.float64)
+    return _row(name, op, str(value.dtype), value.shape, numbers[np.isfinite(numbers)], "")
+
+
 def _trace_row(name: str, operation: Operation, type: ValueType, value: torch.Tensor) -> TraceRow:
     dtype = type.dtype if isinstance(type, TensorType) else "list"
     numbers = value.to(torch.float32)
     finite = numbers[torch.isfinite(numbers)]
-    low, high = (finite.min().item(), finite.max().item()) if finite.numel() else (float("nan"), float("nan"))
-    bad = int(numbers.numel() - finite.numel())
-    return TraceRow(name, operation.type, dtype, tuple(value.shape), low, high, bad, operation.scope)
+    return _row(name, operation.type, dtype, tuple(value.shape), finite, operation.scope)
+
+
+def _row(name: str, op: str, dtype: str, shape: tuple[int, ...], finite: Any, scope: str) -> TraceRow:
+    count = len(finite)
+    low, high = (finite.min().item(), finite.max().item()) if count else (float("nan"), float("nan"))
+    return TraceRow(name, op, dtype, shape, low, high, math.prod(shape) - count, scope)

@@ -123,9 +123,11 @@ def range_1d(end: float, start: float, step: float) -> Tensor:
 
 @op(exact=True)
 def tile(x: Tensor, reps: Ints) -> Tensor:
-    """Repeat `x` reps[i] times along dimension i."""
+    """Repeat `x` reps[i] times along dimension i; coremltools wants every reps[i] positive."""
     if len(reps) != x.ndim:
         raise ValueError(f"reps {reps} for an input of rank {x.ndim}")
+    if any(times <= 0 for times in reps):
+        raise ValueError(f"repetitions {list(reps)}: each must be positive")
     return x.repeat(reps)
 
 

@@ -12,7 +12,7 @@ MARK = "compiled-by-milrun-standin"
 
 
 class ModelKindError(RuntimeError):
-    """The model is no ML Program (a neural network, a tree, a pipeline): milrun does not run it."""
+    """The model is no ML Program (a neural network, a tree, a pipeline): the stand-in does not run it."""
 
 
 def is_compiled(path: str) -> bool:
@@ -65,5 +65,5 @@ def _program(path: Path) -> Package:
     package = open_package(path)
     kind = package.spec.WhichOneof("Type")
     if kind != "mlProgram":
-        raise ModelKindError(f"milrun runs ML Programs only, this model is of kind {kind}")
+        raise ModelKindError(f"milrun's stand-in runs ML Programs only, this model is of kind {kind}")
     return package

@@ -181,7 +181,7 @@ def test_functions_of_one_package(tmp_path):
 def test_other_kinds_of_models_do_not_load():
     traced = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1, 2))
     options = {"inputs": [ct.TensorType(name="x", shape=(1, 2))], "convert_to": "neuralnetwork"}
-    with pytest.warns(RuntimeWarning, match="milrun runs ML Programs only"):
+    with pytest.warns(RuntimeWarning, match="milrun's stand-in runs ML Programs only"):
         model = ct.convert(traced, **options)
     with pytest.raises(milrun.standin.ModelKindError):
         model.predict({"x": np.zeros((1, 2))})

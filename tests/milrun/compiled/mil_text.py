@@ -11,6 +11,7 @@ from milrun.coreml_proto import Model
 from milrun.numerics import DTYPE_NAMES
 from milrun.opsets import OPSETS
 from milrun.package import open_package
+from milrun.pipeline import is_pipeline, parts_of
 from milrun.program import _immediate_tensor, _Parser  # the elements of a message, as the package itself is read
 
 SHORT = {"float16": "fp16", "float32": "fp32", "float64": "fp64"}
@@ -22,10 +23,22 @@ class NestedBlocksError(Exception):
 
 
 def write_compiled(package, folder, version="1.0"):
-    """Write `folder`, an .mlmodelc; `version` decides how scalars are written."""
-    opened = open_package(package)
+    """Write `folder`, an .mlmodelc with a folder for each part of a pipeline; `version` decides how scalars look."""
+    return write_opened(open_package(package), folder, version)
+
+
+def write_opened(opened, folder, version="1.0"):
+    """Write an opened package, or an opened part of a pipeline with all weights of the pipeline."""
     folder = Path(folder)
     folder.mkdir()
+    if is_pipeline(opened):
+        (folder / "coremldata.bin").write_bytes(interface(opened.spec, pipeline_kind(opened)))
+        for part in parts_of(opened):
+            write_opened(part.package, folder / f"model{part.index}", version)
+        return folder
+    if opened.spec.WhichOneof("Type") != "mlProgram":
+        (folder / "coremldata.bin").write_bytes(whole(opened.spec))
+        return folder
     text = Writer(opened, version).program()
     (folder / "model.mil").write_text(text, encoding="utf-8")
     (folder / "coremldata.bin").write_bytes(interface(opened.spec))
@@ -35,12 +48,25 @@ def write_compiled(package, folder, version="1.0"):
     return folder
 
 
-def interface(spec):
+def interface(spec, kind=b"generic"):
     """`coremldata.bin` of a specification, laid out as seen."""
     description = spec.description.SerializeToString()
-    head = struct.pack("<II", len(description) + 8, 5) + bytes(20)
-    kind = struct.pack("<Q", 7) + b"generic"
-    return head + kind + struct.pack("<Q", spec.specificationVersion) + bytes(24) + sized(description) + bytes(16)
+    head = struct.pack("<II", len(description) + 8, 5 if kind == b"generic" else 1) + bytes(20)
+    version = struct.pack("<Q", spec.specificationVersion)
+    return head + sized(kind) + version + bytes(24) + sized(description) + bytes(16)
+
+
+def whole(spec):
+    """`coremldata.bin` of a model that coremlc does not compile, laid out as seen."""
+    head = struct.pack("<II", 610, 1) + bytes(20)
+    return head + sized(b"spec") + struct.pack("<Q", spec.specificationVersion) + bytes(24) + spec.SerializeToString()
+
+
+def pipeline_kind(package):
+    """The kind of a pipeline, which lists its parts."""
+    kinds = ("v5.0.0generic" if p.package.spec.WhichOneof("Type") == "mlProgram" else "v1.0.0spec"
+             for p in parts_of(package))  # fmt: skip
+    return b"generic" + "".join(f".model{index}{kind}" for index, kind in enumerate(kinds)).encode()
 
 
 def sized(content):

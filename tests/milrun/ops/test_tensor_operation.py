@@ -175,6 +175,14 @@ def test_tile():
     )
 
 
+@pytest.mark.parametrize("times", [0, -1])
+def test_tile_by_nothing_is_refused(times):
+    """Where the repetitions are computed, nothing but the run can find it; coremltools wants them positive."""
+    given = {"x": ramp(2, 3), "r": np.array([1, times], dtype=np.int32)}
+    with pytest.raises(OpError, match=rf"tile.*repetitions \[1, {times}\]"):
+        run_op(lambda x, r: mb.mul(x=mb.tile(x=x, reps=r), y=2.0), given)
+
+
 def test_argsort_keeps_the_order_of_equals():
     x = np.array([[2, 7, 2, 7], [0, -1, 5, 0]], dtype=np.float32)
     assert_op(
