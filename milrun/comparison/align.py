@@ -1,19 +1,20 @@
 """Which value of one program is which of the other: by name, and between those by the sequence of ops.
 
-Nothing is quadratic in the size of a program: names are looked up, and sequences are matched in windows.
+Nothing is quadratic in the size of a program: names are looked up, and sequences are matched piece by piece.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import pairwise
 
 from milrun.comparison.values import Value, shapes_meet
 
-_WINDOW = 400
+_MOST_EDITS = 400  # of a sequence that are looked through at a time
+_REPLACED = 3  # ops in a row that may stand for as many others
 _FEW = 4  # names that may mean another op before names are doubted
+_NOWHERE = -2  # of a diagonal that no path reaches; a step to the right of it is outside too
 
 
 @dataclass(frozen=True)
@@ -94,30 +95,61 @@ def _in_order(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _in_sequence(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
-    """Pairs of two sequences, window after window, each of which begins where the last one's pairs end."""
+    """Pairs of two sequences with as few elements left over as can be; a few in a row pair with as many others too."""
+    i = j = 0
+    for m, n in [*_equal(a, b), (len(a), len(b))]:
+        if m - i == n - j <= _REPLACED:  # one op in the place of another
+            yield from zip(range(i, m), range(j, n), strict=True)
+        if m < len(a):
+            yield m, n
+        i, j = m + 1, n + 1
+
+
+def _equal(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
+    """Equal pairs by Myers' greedy algorithm (An O(ND) Difference Algorithm, 1986), `_MOST_EDITS` at a time.
+
+    `SequenceMatcher` will not do: it takes the longest match first, which slides where all layers are alike.
+    """
     i = j = 0
     while i < len(a) and j < len(b):
-        if a[i] == b[j]:
-            yield i, j
-            i, j = i + 1, j + 1
-            continue
-        last = len(a) - i <= _WINDOW and len(b) - j <= _WINDOW
-        pairs = list(_window(a[i : i + _WINDOW], b[j : j + _WINDOW], at_end=last))
-        if not last:  # what the second half pairs with may lie beyond the window
-            pairs = [(m, n) for m, n in pairs if max(m, n) < _WINDOW // 2]
+        pairs, done = _script(a[i:], b[j:])
+        if not done:  # the later half of the path may be a wrong turn
+            pairs = pairs[: max(1, len(pairs) // 2)]
         yield from ((i + m, j + n) for m, n in pairs)
-        if last:
+        if done:
             return
-        i, j = (i + pairs[-1][0] + 1, j + pairs[-1][1] + 1) if pairs else (i + _WINDOW // 2, j + _WINDOW // 2)
+        i, j = (i + pairs[-1][0] + 1, j + pairs[-1][1] + 1) if pairs else (i + _MOST_EDITS // 2, j + _MOST_EDITS // 2)
 
 
-def _window(a: Sequence[Hashable], b: Sequence[Hashable], at_end: bool) -> Iterator[tuple[int, int]]:
-    """Ends that agree pair first, so that layers that are alike do not slide; as many ops for as many pair too."""
-    tail = 0
-    while at_end and tail < min(len(a), len(b)) and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    a, b = a[: len(a) - tail], b[: len(b) - tail]
-    for tag, i, end, j, other in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if tag == "equal" or (tag == "replace" and end - i == other - j):
-            yield from zip(range(i, end), range(j, other), strict=True)
-    yield from zip(range(len(a), len(a) + tail), range(len(b), len(b) + tail), strict=True)
+def _script(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[list[tuple[int, int]], bool]:
+    """Equal pairs of the shortest edit script, or of the path that gets farthest; and whether it gets to the end."""
+    reached: dict[int, int] = {1: 0}  # diagonal (place in a - place in b) -> farthest place in a
+    history: list[dict[int, int]] = []
+    for edits in range(_MOST_EDITS + 1):
+        history.append(reached)
+        step: dict[int, int] = {}
+        for k in range(-edits, edits + 1, 2):
+            down = k == -edits or (k != edits and reached.get(k - 1, _NOWHERE) < reached.get(k + 1, _NOWHERE))
+            x = reached.get(k + 1, _NOWHERE) if down else reached.get(k - 1, _NOWHERE) + 1
+            if x > len(a) or x - k > len(b) or x < 0:
+                continue
+            while x < len(a) and x - k < len(b) and a[x] == b[x - k]:
+                x += 1
+            step[k] = x
+            if x == len(a) and x - k == len(b):
+                return _matches(history, k, x), True
+        reached = step
+    k = max(reached, key=lambda k: 2 * reached[k] - k)
+    return _matches(history, k, reached[k]), False
+
+
+def _matches(history: Sequence[dict[int, int]], k: int, x: int) -> list[tuple[int, int]]:
+    """Walk a path back from (x, x - k): its diagonal steps."""
+    pairs: list[tuple[int, int]] = []
+    for edits in range(len(history) - 1, -1, -1):
+        before = history[edits]
+        down = k == -edits or (k != edits and before.get(k - 1, _NOWHERE) < before.get(k + 1, _NOWHERE))
+        began = before.get(k + 1, _NOWHERE) if down else before.get(k - 1, _NOWHERE) + 1
+        pairs += ((m, m - k) for m in range(x - 1, began - 1, -1))
+        k, x = (k + 1, began) if down else (k - 1, began - 1)
+    return pairs[::-1]

@@ -47,10 +47,10 @@ def require_inputs(a: Model, b: Model) -> Names:
         for model, only in zip((a, b), names.only, strict=True)
     ]
     if any(needed):
-        lists = (f"{', '.join(items) or 'none'} in {m.path.name}" for items, m in zip(needed, (a, b), strict=True))
+        lists = (f"{', '.join(items) or 'none'} in {side}" for items, side in zip(needed, "AB", strict=True))
         raise InputError(
-            f"the inputs do not correspond: without partner are {'; '.join(lists)}."
-            " Convert one of them with the other's input names"
+            f"the inputs do not correspond: without a partner are {'; '.join(lists)}."
+            " Names must agree, or the dtypes and shapes of those left over, in order"
         )
     for m, n in names.pairs.items():
         if not shapes_meet(a.inputs[m], b.inputs[n]):
