@@ -89,13 +89,19 @@ def _print_rows(title: str, rows: Sequence[Row]) -> None:
 
 
 def _print_weights(comparison: Comparison) -> None:
-    rows = sorted(comparison.weights, key=lambda w: -w.difference.rel_l2 if not w.difference.fault else -math.inf)
+    rows = sorted(comparison.weights, key=_importance)
     beyond = [w for w in rows if w.differs]
     numbers = f"{comparison.weights_compared} compared, {comparison.weights_compared - len(rows)} bit-identical"
     print(f"constants: {numbers}, {len(beyond)} differ beyond rounding")
     if beyond:
         print_table([("name", "read by", "stored", "shape", *_NUMBERS), *(_weight_cells(w) for w in beyond[:_SHOWN])])
         _print_more(len(beyond))
+
+
+def _importance(weight: Weight) -> tuple[bool, bool, float]:
+    """Weights first, the largest difference first; then sizes and axes, and last what an op writes in words."""
+    apart = weight.difference
+    return weight.precision == "exact", bool(apart.fault), -apart.rel_l2 if not apart.fault else 0.0
 
 
 def _print_values(comparison: Comparison, every_value: bool) -> None:

@@ -6,6 +6,7 @@ import time
 import coremltools as ct
 import numpy as np
 import pytest
+import torch
 from coremltools.converters.mil import Builder as mb
 
 import milrun
@@ -233,6 +234,35 @@ def test_loops_are_compared_turn_by_turn(save):
     found = run(three, four)
     assert found.differs
     assert set(found.unpaired) >= {"grown", "next"}
+
+
+def test_an_attribute_that_differs_is_shown_and_does_not_decide(save, capsys):
+    def turned(x, axes):
+        return mb.transpose(x=x, perm=mb.const(val=np.array(axes, np.int32), name="axes"), name="y")
+
+    square = {"x": np.eye(2, dtype=np.float32)}
+    a, b = save("a", turned, square, axes=[0, 1]), save("b", turned, square, axes=[1, 0])
+    found = run(a, b, square)
+    assert not found.differs
+    assert [weight.names for weight in found.weights] == [("axes", "axes")]
+    code, out, _ = command(capsys, a, "--compare", b, "--random")
+    assert code == 1
+    assert "y.perm" in out
+
+
+@pytest.mark.filterwarnings("ignore:Output, .* has been renamed")
+def test_what_a_classifier_yields_is_compared_by_label(tmp_path):
+    model = ct.convert(
+        torch.jit.trace(torch.nn.Softmax(-1), torch.zeros(1, 3)),
+        inputs=[ct.TensorType(name="x", shape=(1, 3))],
+        classifier_config=ct.ClassifierConfig(["ace", "king", "queen"], predicted_feature_name="card"),
+        skip_model_load=True,
+    )
+    model.save(str(tmp_path / "cards.mlpackage"))
+    package = milrun.load(tmp_path / "cards.mlpackage")
+    found = compare(package, package, {"x": np.array([[1, 2, 3]], np.float32)})
+    assert found.identical
+    assert len(found.outputs) == 2
 
 
 def test_non_finite_values_differ_where_only_one_has_them():
