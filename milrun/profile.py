@@ -31,7 +31,7 @@ class Cost:
     Attributes:
         name: op type, or path of a PyTorch module; empty for ops of which the package does not say it.
         calls: how often such ops ran.
-        seconds: median over the runs.
+        seconds: sum over the ops of each one's median over the runs.
         bytes: inputs and outputs of each call in their declared dtypes; lists, states and strings count as none.
     """
 
@@ -113,7 +113,7 @@ def profile(model: Model, inputs: Mapping[str, np.ndarray], runs: int = 5) -> Pr
     Args:
         model: what to run, weights cached as `load` does.
         inputs: as for `model.predict`.
-        runs: how many; the figures are medians.
+        runs: how many; times are medians over them.
 
     Raises:
         InputError: as for `model.predict`.
@@ -144,15 +144,13 @@ def profile(model: Model, inputs: Mapping[str, np.ndarray], runs: int = 5) -> Pr
 
 
 def _costs(meter: Meter, watches: list[Stopwatch], groups: Mapping[str, str]) -> tuple[Cost, ...]:
-    """Sum over the ops of each group, the time in each run; then the median over the runs."""
-    calls, sizes = Counter[str](), Counter[str]()
-    seconds: dict[str, list[float]] = {group: [0.0] * len(watches) for group in groups.values()}
+    """Sum over the ops of each group; the time is the sum of each op's median, so that both tables have one total."""
+    calls, sizes, seconds = Counter[str](), Counter[str](), dict.fromkeys(groups.values(), 0.0)
     for name, group in groups.items():
         calls[group] += meter.calls[name]
         sizes[group] += meter.bytes[name]
-        for run, watch in enumerate(watches):
-            seconds[group][run] += watch.seconds[name]
-    costs = [Cost(group, calls[group], statistics.median(each), sizes[group]) for group, each in seconds.items()]
+        seconds[group] += statistics.median(watch.seconds[name] for watch in watches)
+    costs = [Cost(group, calls[group], time, sizes[group]) for group, time in seconds.items()]
     return tuple(sorted(costs, key=lambda cost: -cost.seconds))
 
 

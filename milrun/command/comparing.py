@@ -153,10 +153,10 @@ def _weight_cells(weight: Weight) -> tuple[str, ...]:
 
 def _number_cells(apart: Difference, precision: str) -> tuple[str, ...]:
     bad = str(apart.non_finite[0]) if len(set(apart.non_finite)) == 1 else "{} | {}".format(*apart.non_finite)
-    if apart.identical:
-        judged = "bit-identical"
-    else:
-        judged = apart.fault or ("within rounding" if apart.within(precision) else "differs")
+    if apart.fault:
+        return "-", "-", "-", bad, apart.fault
+    judged = "differs" if not apart.within(precision) else "within rounding"
+    judged = "bit-identical" if apart.identical else judged
     return f"{apart.max_abs:.3g}", f"{apart.rel_l2:.3g}", f"{apart.cosine:.6f}", bad, judged
 
 

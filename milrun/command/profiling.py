@@ -23,7 +23,8 @@ def run_profile(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed) if options.random else None
     measured = profile(model, read_inputs(model.inputs, options.input, rng), options.runs or _RUNS)
     print(f"{model.path}: function '{model.function.name}', median of {measured.runs} runs after one that warms up")
-    print(f"a run takes {_ms(measured.untimed_s)}; with every op timed, as below, {_ms(measured.timed_s)}")
+    ops_s = sum(cost.seconds for cost in measured.by_op)
+    print(f"a run: {_ms(measured.untimed_s)}; with every op timed: {_ms(measured.timed_s)}, its ops {_ms(ops_s)}")
     _print_costs("op type", measured.by_op)
     if any(cost.name for cost in measured.by_module):
         _print_costs("PyTorch module", measured.by_module)

@@ -47,7 +47,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     if a.shape != b.shape:
         return _incomparable(f"shapes {list(a.shape)} and {list(b.shape)}")
     if a.dtype.kind == "U" or b.dtype.kind == "U":
-        return Difference(identical=True) if np.array_equal(a, b) else _incomparable("other text")
+        return Difference(identical=True) if np.array_equal(a, b) else _incomparable(f"{_text(a)} and {_text(b)}")
     if a.dtype == b.dtype and np.array_equal(_bits(a), _bits(b)):
         bad = 0 if a.dtype.kind != "f" else int(a.size - np.count_nonzero(np.isfinite(a)))
         return Difference(identical=True, non_finite=(bad, bad))
@@ -57,6 +57,10 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
 def _incomparable(fault: str) -> Difference:
     nan = float("nan")
     return Difference(identical=False, max_abs=nan, rel_l2=nan, cosine=nan, fault=fault)
+
+
+def _text(array: np.ndarray) -> str:
+    return repr(array.reshape(-1)[0].item()) if array.size == 1 else f"text {list(array.shape)}"
 
 
 def _bits(array: np.ndarray) -> np.ndarray:

@@ -117,6 +117,11 @@ def test_precisions_are_equal_within_the_rounding_of_the_coarser(save):
     assert stored == {("float32", "float16")}
 
 
+def test_text_that_differs_is_shown():
+    assert difference(np.array("fp16"), np.array("fp32")).fault == "'fp16' and 'fp32'"
+    assert difference(np.array("fp16"), np.array("fp16")).identical
+
+
 def test_one_op_in_the_place_of_another(save):
     found = run(save("a"), save("b", activation=mb.sigmoid))
     assert found.first.names == ("active", "active")

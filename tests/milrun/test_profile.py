@@ -43,6 +43,7 @@ def test_times_are_sorted_and_add_up_to_the_run(package):
     seconds = [cost.seconds for cost in measured.by_op]
     assert seconds == sorted(seconds, reverse=True)
     assert sum(seconds) > 0
+    assert sum(seconds) == pytest.approx(sum(cost.seconds for cost in measured.by_module))
     assert measured.runs == 5
     assert measured.untimed_s > 0
 
