@@ -216,6 +216,18 @@ def test_states_begin_at_zero_and_are_compared_after_the_run(tmp_path):
     assert [row.names for row in found.states] == [("kv", "kv")]
 
 
+def test_branches_in_another_order_align_by_name(save):
+    def branches(x, first):
+        made = {}
+        for name in (first, "right" if first == "left" else "left"):
+            made[name] = mb.exp(x=mb.mul(x=x, y=np.float32(len(name)), name=f"{name}_scaled"), name=name)
+        return mb.add(x=made["left"], y=made["right"], name="y")
+
+    found = run(save("a", branches, first="left"), save("b", branches, first="right"))
+    assert found.identical
+    assert found.by_name == len(found.values) == 5
+
+
 def test_noise_is_drawn_once_for_both(save):
     def noisy(x):
         return mb.add(x=x, y=mb.random_normal(shape=[2, 4], name="noise"), name="y")
