@@ -214,6 +214,8 @@ def _free_after_last_use(block: CompiledBlock, outer: set[int]) -> None:
 
 
 def _run_step(step: Step, env: list[Any], watch: Watch | None) -> None:
+    if watch is not None:
+        watch.begins(step.operation)
     blocks: tuple[Callable[..., list[Any]], ...] = ()
     if step.operation.blocks:
         blocks = tuple(_callable_block(block, env, watch) for block in step.fixed["blocks"])

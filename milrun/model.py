@@ -143,6 +143,31 @@ class Model:
             warnings.warn(f"not reached: {', '.join(missed)} ({reason})", NotReachedWarning, stacklevel=2)
         return {name: _plain(value) for name, value in watch.values.items()}, watch.rows
 
+    def watched(self, inputs: Mapping[str, np.ndarray], watch: Watch | None) -> None:
+        """Run the function once, with fresh states, under a watch of the caller's.
+
+        Raises:
+            InputError: as for `predict`.
+            OpError: an op failed.
+        """
+        self._compiled.run(self._containers(inputs, self.make_state() if self.states else None), watch)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value of the program needs no input: a constant, or what a `constexpr_` op makes of constants."""
+        return self._compiled.constant(name) is not None
+
+    def constant(self, name: str) -> np.ndarray:
+        """A constant of the program as its ops read it: dense whatever its compression, floats in float32.
+
+        Raises:
+            InputError: the program has no constant of this name.
+            OpError: it cannot be decompressed.
+        """
+        constant = self._compiled.constant(name)
+        if constant is None:
+            raise InputError(f"{self.path.name} has no constant '{name}'")
+        return np.asarray(_plain(constant.make()))
+
     def _known_values(self, keep: Iterable[str] | str) -> frozenset[str]:
         if isinstance(keep, str):
             raise InputError(f"keep is a set of names or 'all', got '{keep}'")

@@ -53,6 +53,9 @@ class Watch:
         self._kept = None if self.keep == "all" else frozenset(self.keep)
         self._stopped = False
 
+    def begins(self, operation: Operation) -> None:
+        """Told of each op before it runs; `milrun.profile` starts a clock here."""
+
     def see(self, name: str, operation: Operation, type: ValueType, value: Any) -> torch.Tensor | None:
         """Record one output; returns what takes its place, if anything does."""
         self.record(name, operation, type, value)

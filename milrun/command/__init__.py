@@ -1,0 +1,1 @@
+"""What `python -m milrun` does: looking into a run, comparing two artefacts, and measuring time."""
