@@ -1,8 +1,8 @@
 """Look inside a package: `python -m milrun PACKAGE --random --trace`; A and B may also be compiled, `.mlmodelc`.
 
 - `PACKAGE` prints what a function takes, gives and keeps (`--part`: of one part of a pipeline); with inputs it runs the
-  function and prints the ranges of the outputs, or of every value on the way (`--trace`), and where the first non-finite
-  value arose.
+  function and prints the ranges of the outputs, or of every value (`--trace`), and where the first non-finite value
+  arose.
 - `A --compare B` runs both on the same inputs and prints what separates them.
 - `PACKAGE --profile` prints where the time of a run goes, by op type and by PyTorch module.
 

@@ -24,7 +24,7 @@ def load_program(path: Path, function: str | None, part: str | int | None, *, ca
 def only_a_program(model: object) -> str:
     """What to give instead of a model that has no single program."""
     names = ", ".join(part_names(model)) if isinstance(model, Pipeline) else "this one is none"
-    return f"name one with --part ({names})"
+    return f"name it with --part ({names})"
 
 
 def part_names(model: Pipeline) -> list[str]:

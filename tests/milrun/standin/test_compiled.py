@@ -74,7 +74,7 @@ def test_incomplete_compiled_models_are_refused(tmp_path):
     (tmp_path / "foreign.mlmodelc" / "coremldata.bin").write_bytes(b"\0")
     with milrun.standin.predictions() as block:
         for path in ("foreign.mlmodelc", "foreign.mlmodelc/", "missing.mlmodelc"):
-            with pytest.raises(RuntimeError, match=r"is not a|no package at"):
+            with pytest.raises(RuntimeError, match=r"is not a|no package at|is damaged"):
                 CompiledMLModel(str(tmp_path / path))
         whole = Path(ct.utils.compile_model(add_one(tmp_path / "a"), str(tmp_path / "cut.mlmodelc")))
         next(whole.rglob("model.mlmodel")).write_bytes(b"cut")

@@ -90,7 +90,7 @@ def test_the_devices_of_a_mac():
         assert devices[-1].total_core_count == 16
 
 
-def test_a_foreign_compiled_model_has_no_plan(tmp_path):
+def test_an_empty_compiled_model_has_no_plan(tmp_path):
     (tmp_path / "foreign.mlmodelc").mkdir()
-    with milrun.standin.predictions(), pytest.raises(milrun.standin.ModelKindError):
+    with milrun.standin.predictions(), pytest.raises(RuntimeError, match="no model.mil"):
         MLComputePlan.load_from_path(str(tmp_path / "foreign.mlmodelc"))
