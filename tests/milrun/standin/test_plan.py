@@ -92,5 +92,5 @@ def test_the_devices_of_a_mac():
 
 def test_an_empty_compiled_model_has_no_plan(tmp_path):
     (tmp_path / "foreign.mlmodelc").mkdir()
-    with milrun.standin.predictions(), pytest.raises(RuntimeError, match="no model.mil"):
+    with milrun.standin.predictions(), pytest.raises(RuntimeError, match=r"no model\.mil"):
         MLComputePlan.load_from_path(str(tmp_path / "foreign.mlmodelc"))
