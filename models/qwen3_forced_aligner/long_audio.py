@@ -179,13 +179,31 @@ class _Walk:
     def _earlier(self) -> list[_Attempt]:
         """Windows that begin behind the last words; never before where it was gone back to already."""
         places = range(max(self._settled + 1, len(self.words) - _EARLIER), len(self.words))
-        return [self._attempt(place, self.words[place - 1].end_s) for place in places]
+        starts_s = [self._sound_from(self.words[place - 1].end_s) for place in places]
+        return [self._heard_from(*start) for start in zip(places, starts_s, strict=True) if self._has_time(*start)]
 
     def _attempt(self, place: int, start_s: float) -> _Attempt:
-        start_s = max(start_s, self._loudness.next_loud(start_s) - _LEAD_S)
+        """The window that begins at a word and, but for silence, at a time.
+
+        Raises:
+            ToolkitError: the audio behind it is too short for the words that are left.
+        """
+        start_s = self._sound_from(start_s)
+        if not self._has_time(place, start_s):
+            rest_s = max(self.duration_s - start_s, 0.0)
+            raise self._lost(f"{len(self._texts) - place} words are left for the last {rest_s:.1f} s")
+        return self._heard_from(place, start_s)
+
+    def _sound_from(self, start_s: float) -> float:
+        """The time itself, or shortly before the next sound."""
+        return max(start_s, self._loudness.next_loud(start_s) - _LEAD_S)
+
+    def _has_time(self, place: int, start_s: float) -> bool:
+        """Whether the words from one on can be said in the audio from a time on."""
+        return len(self._texts) - place <= max(1.0, self._limits.words_per_s * (self.duration_s - start_s))
+
+    def _heard_from(self, place: int, start_s: float) -> _Attempt:
         left, rest_s = self._texts[place:], self.duration_s - start_s
-        if len(left) > max(1.0, self._limits.words_per_s * rest_s):
-            raise self._lost(f"{len(left)} words are left for the last {max(rest_s, 0.0):.1f} s")
         length_s = min(rest_s, self._limits.window_s)
         window = self._window(start_s, length_s)
         room = self._listener.fitting(len(window), left)
