@@ -38,7 +38,7 @@ _LEAD_S = 0.3  # of silence kept before the first sound of a window
 _POOR = 0.5  # share of a window that its words reach, below which beginning again at an earlier word is tried
 # Mean confidence of a window's words, as a share of the median of all accepted ones, below which the same is tried, and
 # any surer window is taken: where a phrase is said again, words squeezed into the wrong one reach far, but are unsure.
-_CREDIBLE = 0.8
+_CREDIBLE = 0.75
 _EARLIER = 12  # words to go back by, at most
 _EMPTY = 4  # windows in a row without an accepted word, at which alignment is given up
 
