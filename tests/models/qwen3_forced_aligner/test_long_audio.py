@@ -59,7 +59,7 @@ def test_a_minute_of_joined_clips(demo):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_twenty_minutes_of_joined_clips(demo, seed):
-    """Measured: median 21 and 22 ms, 97 % within 0.16 s; one drift by a phrase, of two minutes, takes that below 90 %."""
+    """Measured: median 21 and 22 ms, 97 % within 0.16 s; a drift by a phrase for two minutes takes it below 90 %."""
     shifts = shifts_of(demo, 1200, seed)
     assert np.median(shifts) <= 0.04
     assert np.mean(shifts <= 0.16) >= 0.9
