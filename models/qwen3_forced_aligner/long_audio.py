@@ -36,6 +36,9 @@ _BROKEN = 2  # words in a row that break a rule, from which on no word is accept
 _LEARNT = 5  # words from which on their median confidence counts
 _LEAD_S = 0.3  # of silence kept before the first sound of a window
 _POOR = 0.5  # share of a window that its words reach, below which beginning again at an earlier word is tried
+# Mean confidence of a window's words, as a share of the median of all accepted ones, below which the same is tried, and
+# any surer window is taken: where a phrase is said again, words squeezed into the wrong one reach far, but are unsure.
+_CREDIBLE = 0.75
 _EARLIER = 12  # words to go back by, at most
 _EMPTY = 4  # windows in a row without an accepted word, at which alignment is given up
 
@@ -97,6 +100,11 @@ class _Attempt:
     heard: Heard
     fits: Sequence[bool]
     is_last: bool
+
+    @property
+    def confidence(self) -> float:
+        """The mean of the words up to the last one that fits."""
+        return float(self.heard.confidence[: len(self.fits)].mean()) if self.fits else 0.0
 
     @property
     def reach(self) -> float:
@@ -163,10 +171,10 @@ class _Walk:
         self.start_s, self.windows, self._empty, self._settled = 0.0, 0, 0, 0
 
     def step(self) -> None:
-        """Align one window, begun at an earlier word where that reaches further, and move on."""
+        """Align one window, begun at an earlier word where that is surer or reaches further, and move on."""
         attempt = self._attempt(len(self.words), self.start_s)
-        if attempt.reach < _POOR:
-            attempt = max([attempt, *self._earlier()], key=lambda each: each.reach)
+        if attempt.reach < _POOR or not self._is_credible(attempt):
+            attempt = max([attempt, *self._earlier()], key=lambda each: (self._is_credible(each), each.reach))
             self._settled = attempt.place
             del self.words[attempt.place :]
         cut = self._cut(attempt)
@@ -179,13 +187,31 @@ class _Walk:
     def _earlier(self) -> list[_Attempt]:
         """Windows that begin behind the last words; never before where it was gone back to already."""
         places = range(max(self._settled + 1, len(self.words) - _EARLIER), len(self.words))
-        return [self._attempt(place, self.words[place - 1].end_s) for place in places]
+        starts_s = [self._sound_from(self.words[place - 1].end_s) for place in places]
+        return [self._heard_from(*start) for start in zip(places, starts_s, strict=True) if self._has_time(*start)]
 
     def _attempt(self, place: int, start_s: float) -> _Attempt:
-        start_s = max(start_s, self._loudness.next_loud(start_s) - _LEAD_S)
+        """The window that begins at a word and, but for silence, at a time.
+
+        Raises:
+            ToolkitError: the audio behind it is too short for the words that are left.
+        """
+        start_s = self._sound_from(start_s)
+        if not self._has_time(place, start_s):
+            rest_s = max(self.duration_s - start_s, 0.0)
+            raise self._lost(f"{len(self._texts) - place} words are left for the last {rest_s:.1f} s")
+        return self._heard_from(place, start_s)
+
+    def _sound_from(self, start_s: float) -> float:
+        """The time itself, or shortly before the next sound."""
+        return max(start_s, self._loudness.next_loud(start_s) - _LEAD_S)
+
+    def _has_time(self, place: int, start_s: float) -> bool:
+        """Whether the words from one on can be said in the audio from a time on."""
+        return len(self._texts) - place <= max(1.0, self._limits.words_per_s * (self.duration_s - start_s))
+
+    def _heard_from(self, place: int, start_s: float) -> _Attempt:
         left, rest_s = self._texts[place:], self.duration_s - start_s
-        if len(left) > max(1.0, self._limits.words_per_s * rest_s):
-            raise self._lost(f"{len(left)} words are left for the last {max(rest_s, 0.0):.1f} s")
         length_s = min(rest_s, self._limits.window_s)
         window = self._window(start_s, length_s)
         room = self._listener.fitting(len(window), left)
@@ -222,8 +248,7 @@ class _Walk:
 
     def _fits(self, heard: Heard, window_start_s: float, limit_s: float, *, by_sound: bool) -> list[bool]:
         """For each word that belongs to the window, whether it keeps the rules itself; the last one does."""
-        known = [word.confidence for word in self.words]
-        least = _PROBABLE * median(known) if len(known) >= _LEARNT else 0.0
+        least = _PROBABLE * self._usual()
         fits: list[bool] = []
         reached_s = 0.0
         for (start_s, end_s), confidence in zip(heard.times_ms / 1000, heard.confidence, strict=True):
@@ -239,6 +264,14 @@ class _Walk:
         while fits and not fits[-1]:
             fits.pop()
         return fits
+
+    def _is_credible(self, attempt: _Attempt) -> bool:
+        return attempt.confidence >= _CREDIBLE * self._usual()
+
+    def _usual(self) -> float:
+        """The median confidence of the words accepted so far; 0 before it counts."""
+        known = [word.confidence for word in self.words]
+        return median(known) if len(known) >= _LEARNT else 0.0
 
     def _is_sound(self, start_s: float, end_s: float, reached_s: float) -> bool:
         """Whether a word is loud, and little that is loud lies between it and the word before."""

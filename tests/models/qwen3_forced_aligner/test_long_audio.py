@@ -59,6 +59,7 @@ def test_a_minute_of_joined_clips(demo):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_twenty_minutes_of_joined_clips(demo, seed):
+    """Measured: median 21 and 22 ms, 97 % within 0.16 s; a drift by a phrase for two minutes takes it below 90 %."""
     shifts = shifts_of(demo, 1200, seed)
     assert np.median(shifts) <= 0.04
     assert np.mean(shifts <= 0.16) >= 0.9
@@ -88,3 +89,28 @@ def test_no_word_of_the_text_in_the_audio_is_an_error_that_says_where():
 def test_more_words_than_the_rest_of_the_audio_holds_is_an_error():
     with pytest.raises(ToolkitError, match=r"200 words are left for the last 10\.0 s"):
         aligned_by_the_deaf(10, 200)
+
+
+class HardOfHearing:
+    """A model that places a word a second, 7 of them in its first window and 3 in each later one."""
+
+    def __init__(self):
+        self.windows = 0
+
+    def hear(self, audio, words):
+        self.windows += 1
+        times_s = np.arange(len(words), dtype=float)[:, None] + [0.0, 1.0]
+        if self.windows == 1:
+            times_s[4:6] = [[4.0, 5.1], [5.1, 5.8]]
+        times_s[7 if self.windows == 1 else 3 :] = [1.0, 0.0]
+        return Heard(1000 * times_s, np.ones(len(words)))
+
+    def fitting(self, samples, words):
+        return len(words)
+
+
+def test_an_earlier_start_with_too_little_audio_behind_it_is_left_out():
+    """The second window begins at 5.9 s with 14 words for 14.1 s; a word earlier, 15 are left for 14.9 s."""
+    audio, words = np.full(20 * RATE, 0.1, np.float32), [f"w{k}" for k in range(20)]
+    result = align_in_windows(HardOfHearing(), audio, words, Limits(8.0, 1.0, RATE), lambda done, of: None)
+    assert [word.text for word in result.words] == words
