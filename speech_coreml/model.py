@@ -205,8 +205,7 @@ class SpeechModel:
 
     def _pipeline_for(self, task: Task) -> Any:
         if self.info.task != task:
-            verb = _VERBS[self.info.task]
-            raise OptionError(f"{self.info.id} does not {_VERBS[task]}; it does {verb}: call {verb}()")
+            raise OptionError(f"{self.info.id} does not {_VERBS[task]}", f"Call {_VERBS[self.info.task]}().")
         return self.pipeline
 
 
@@ -220,8 +219,8 @@ def _resolved(info: ModelInfo, given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of all options of a model: those given, else the defaults."""
     declared = {o.name: o for o in info.options.get("infer", ()) if o.name not in OF_A_CALL[info.task]}
     if unknown := sorted(given.keys() - declared):
-        there = f"it has {', '.join(declared)}" if declared else "it has none"
-        raise OptionError(f"{info.id} has no option {unknown[0]}; {there}")
+        there = f"Its options are {', '.join(declared)}." if declared else "It has none."
+        raise OptionError(f"{info.id} has no option {unknown[0]}", there)
     return {name: _value(option, given.get(name, option.default)) for name, option in declared.items()}
 
 
@@ -229,11 +228,11 @@ def _value(option: ModelOption, value: Any) -> Any:
     if value is option.default:
         return value
     if option.type is bool and not isinstance(value, bool):
-        raise OptionError(f"{option.name} is {value!r}; it takes True or False")
+        raise OptionError(f"{option.name} is {value!r}", "Give True or False.")
     try:
         converted = value if isinstance(value, option.type) else option.type(value)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{option.name} is {value!r}; it takes a value of {option.type.__name__}") from error
+        raise OptionError(f"{option.name} is {value!r}", f"Give a value of {option.type.__name__}.") from error
     if option.choices and converted not in option.choices:
-        raise OptionError(f"{option.name} is one of {', '.join(option.choices)}, not {value!r}")
+        raise OptionError(f"{option.name} is {value!r}", f"Give one of {', '.join(option.choices)}.")
     return converted

@@ -55,10 +55,11 @@ class OptionError(ToolkitError):
 
     Args:
         message: what is wrong, in one line.
+        next_step: what to do about it.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "See --help.")
+    def __init__(self, message: str, next_step: str = "See --help.") -> None:
+        super().__init__(message, next_step)
 
 
 class BundleError(ToolkitError):

@@ -90,7 +90,7 @@ def test_what_belongs_to_files_or_arrays_alone(model):
 
 
 def test_another_task_is_refused_with_what_it_does(model):
-    with pytest.raises(speech_coreml.OptionError, match=r"does not speak; it does transcribe: call transcribe\(\)"):
+    with pytest.raises(speech_coreml.OptionError, match=r"does not speak. Call transcribe\(\)"):
         model.speak("hello")
     with pytest.raises(speech_coreml.OptionError, match="does not align"):
         model.align(CLIP, "go")
@@ -98,7 +98,7 @@ def test_another_task_is_refused_with_what_it_does(model):
 
 def test_options_are_those_of_infer(parakeet_bundle):
     assert speech_coreml.load(parakeet_bundle, max_symbols="3").transcribe(CLIP).text == "go forward ten meters"
-    with pytest.raises(speech_coreml.OptionError, match="no option loudness; it has max_symbols"):
+    with pytest.raises(speech_coreml.OptionError, match=r"no option loudness\. Its options are max_symbols\."):
         speech_coreml.load(parakeet_bundle, loudness=3)
 
 
