@@ -1,18 +1,18 @@
 """Qwen3-ForcedAligner on the host: mel, chunks, prompt, one pass, times that never run backwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from models.qwen3_forced_aligner.bounds import behind_the_end, within
+from models.qwen3_forced_aligner.host import AudioFunction, HostConstants, SequenceFunction
 from models.qwen3_forced_aligner.long_audio import REACH_USED, Heard, Limits, align_in_windows, long_audio_notes
-from toolkit.audio.whisper_mel import WhisperMel, WhisperMelParameters
+from toolkit.audio.whisper_mel import WhisperMel
 from toolkit.bundle.bundle import Bundle
-from toolkit.bundle.host_constants import HostSchema, host_arrays, host_constants
+from toolkit.bundle.host_constants import host_arrays, host_constants
 from toolkit.component import Runtime
 from toolkit.contract import Aligner, Progress
 from toolkit.errors import AudioError, ToolkitError
@@ -33,59 +33,6 @@ ENCODER_COMPONENTS: dict[EncoderForm, tuple[str, ...]] = {
 MAX_WORDS_PER_S = 12.5
 MIN_WINDOW_S = 2.0  # a prompt with less room aligns short audio alone
 CONVOLUTIONS = 3  # of stride 2
-
-
-class AudioFunction(HostSchema):
-    """One fixed length of the audio transformer, in frames after the convolution."""
-
-    function: str
-    seconds: float = Field(gt=0)
-    frames: int = Field(gt=0)
-
-
-class SequenceFunction(HostSchema):
-    """One fixed length of the prompt."""
-
-    function: str
-    tokens: int = Field(gt=0)
-
-
-class Rope(HostSchema):
-    """Rotary embedding; `sections` splits the frequencies among three kinds of position, which are equal here."""
-
-    head_dim: int = Field(gt=0)
-    theta: float = Field(gt=0)
-    sections: tuple[int, ...] | None
-
-
-class PromptParts(HostSchema):
-    """Token ids of the prompt around the audio and the words."""
-
-    before_audio: tuple[int, ...]
-    after_audio: tuple[int, ...]
-    after_words: tuple[int, ...]
-    audio_id: int
-    marker_id: int
-    markers_per_word: int = Field(gt=0)
-
-
-class HostConstants(HostSchema):
-    """Schema of `manifest.host` for this model; a time is `class * bin_ms`."""
-
-    sample_rate: int = Field(gt=0)
-    mel: WhisperMelParameters
-    chunk_mel_frames: int = Field(gt=0)
-    chunk_frames: int = Field(gt=0)
-    window_frames: int = Field(gt=0)
-    audio_attention: Literal["windowed", "full"]
-    audio_functions: tuple[AudioFunction, ...] = Field(min_length=1)
-    sequences: tuple[SequenceFunction, ...] = Field(min_length=1)
-    head_positions: int = Field(gt=0)
-    rope: Rope
-    prompt: PromptParts
-    classes: int = Field(gt=0)
-    bin_ms: float = Field(gt=0)
-    languages: Mapping[str, str]
 
 
 @dataclass(frozen=True)
