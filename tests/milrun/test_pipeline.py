@@ -16,6 +16,9 @@ from tests.milrun.compiled.mil_text import write_compiled
 from tests.milrun.harness import save_stateful
 from tests.milrun.test_suppression import naive, suppression_spec
 
+# As on a Mac, coremltools loads what it has put together, and the stand-in for Core ML takes no pipeline.
+pytestmark = pytest.mark.filterwarnings("ignore:You will not be able to run predict:RuntimeWarning")
+
 WEIGHT = np.random.default_rng(1).standard_normal((7, 4)).astype(np.float32)
 SCALE = WEIGHT.T[:1] * 2
 X = np.random.default_rng(2).standard_normal((5, 4)).astype(np.float32)
