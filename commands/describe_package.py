@@ -8,7 +8,7 @@ from milrun.errors import PackageError
 from milrun.interface import input_types
 from milrun.package import MODEL_SUFFIXES, Package, open_package
 from milrun.program import Function, TensorType, parse_program
-from toolkit.bundle.inspect import inspect_package
+from toolkit.bundle.inspect import contents_of
 from toolkit.errors import BundleError
 
 
@@ -26,9 +26,9 @@ def describe_package(path: Path) -> dict[str, Any]:
     try:
         package = open_package(path)
         program = parse_program(package)
-        found = inspect_package(path)
     except PackageError as error:
         raise BundleError(str(error), "Give a bundle, an .mlpackage or an .mlmodelc.") from error
+    found = contents_of(program)
     metadata = package.spec.description.metadata
     return {
         "package": str(path),

@@ -12,6 +12,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 _PACKAGE = "milrun._coreml_messages"
 
 
@@ -26,6 +28,8 @@ def _messages(name: str) -> Any:
     return importlib.import_module(f"{_PACKAGE}.{name}")
 
 
+# What a damaged message raises, by the implementation of protobuf.
+DECODE_ERRORS: tuple[type[Exception], ...] = (DecodeError, RuntimeError)
 MIL: Any = _messages("MIL_pb2")
 Model: Any = _messages("Model_pb2")
 FeatureTypes: Any = _messages("FeatureTypes_pb2")

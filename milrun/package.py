@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from milrun.compiled import is_compiled, spec_from_compiled
-from milrun.coreml_proto import Model
+from milrun.coreml_proto import DECODE_ERRORS, Model
 from milrun.errors import PackageError
 from milrun.unready import refuse_archive, refuse_pointer
 
@@ -69,7 +69,7 @@ def open_package(path: str | Path) -> Package:
         spec = Model.Model.FromString(model_path.read_bytes())
     except OSError as error:
         raise PackageError(f"cannot read {model_path}: {error}") from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         wanted = "" if path.is_dir() else "; a package is an .mlpackage folder"
         raise PackageError(f"{model_path} is not a Core ML model: {error}{wanted}") from error
     return Package(path=path, spec=spec, root=model_path.parent if path.is_dir() else None)
@@ -118,12 +118,3 @@ def _file_inside(folder: Path, relative: str, what: str) -> Path:
 def _maps_to_strings(scopes: Any) -> bool:
     inner = scopes.values() if isinstance(scopes, dict) else [None]
     return all(isinstance(names, dict) and all(isinstance(n, str) for n in names.values()) for names in inner)
-
-
-def _decode_errors() -> tuple[type[Exception], ...]:
-    from google.protobuf.message import DecodeError
-
-    return (DecodeError, RuntimeError)
-
-
-_DECODE_ERRORS = _decode_errors()

@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from milrun.coreml_proto import Model
+from milrun.coreml_proto import DECODE_ERRORS, Model
 from milrun.errors import PackageError
 from milrun.unready import refuse_pointer
 
@@ -58,5 +58,5 @@ def _string(content: bytes, at: int) -> tuple[bytes, int]:
 def _parsed(message: Any, content: bytes, file: Path) -> Any:
     try:
         return message.FromString(content)
-    except Exception as error:  # protobuf's DecodeError, of a class that depends on its implementation
+    except DECODE_ERRORS as error:
         raise PackageError(f"{file} holds no model's interface: {error}") from error

@@ -1,5 +1,6 @@
-"""The rungs that every model has: its packages, and the device that runs them."""
+"""Rungs that models share: packages and device, which every model has, and the mel of the models that listen."""
 
+from parity.ladder.gates import nearness_gate
 from parity.ladder.rungs import Rung
 from toolkit.spec import COMPRESSED_GATES, FLOAT_METRICS, FP16_GATE, FP32_GATE, Gate
 
@@ -22,3 +23,20 @@ DEVICE = Rung(
     only="on macOS, or against a capture",
 )
 SHARED = (PACKAGES, DEVICE)
+
+
+def mel_rungs(extractor: str, front_end: str, measured: str, output: str = "mel", only: str = "") -> tuple[Rung, Rung]:
+    """The mel beside the extractor's, which informs, and its error beside the extractor's own, which is judged.
+
+    Args:
+        extractor: of the reference.
+        front_end: ours.
+        measured: the worst ratio of the two errors, and where.
+        output: name of the first row.
+        only: as for `Rung`.
+    """
+    judged = f"{output}, error beside the reference's"
+    return (
+        Rung("features", output, extractor, front_end, None, only=only),
+        Rung("features", judged, f"{extractor}, in float64", front_end, nearness_gate(measured), only=only),
+    )

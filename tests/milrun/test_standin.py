@@ -14,6 +14,7 @@ from PIL import Image
 
 import milrun.standin
 from tests.milrun.harness import save_program
+from tests.milrun.standin.models import Accumulate
 
 # coremltools names outputs itself and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:Output, .* has been renamed:UserWarning")
@@ -127,16 +128,6 @@ def test_a_classifier_gives_label_and_probabilities():
     (probabilities,) = result.values()
     assert sorted(probabilities) == ["ace", "king", "queen"]
     assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
-
-
-class Accumulate(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("total", torch.zeros(2))
-
-    def forward(self, x):
-        self.total += x
-        return self.total * 1
 
 
 @pytest.mark.usefixtures("standing_in")

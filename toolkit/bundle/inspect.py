@@ -34,7 +34,11 @@ def inspect_package(path: Path) -> PackageContents:
     Raises:
         PackageError: it cannot be read.
     """
-    program = parse_program(open_package(path))
+    return contents_of(parse_program(open_package(path)))
+
+
+def contents_of(program: Program) -> PackageContents:
+    """What is in a program that was read already."""
     default = program.functions[program.default_function]
     return PackageContents(
         precision=_precision(program),

@@ -5,11 +5,11 @@ from parity.ladder.gates import (
     chain_gates,
     confidence_gate,
     decisions_gate,
-    nearness_gate,
     same_result_gate,
     wrapper_gate,
 )
 from parity.ladder.rungs import Rung
+from parity.ladder.shared_rungs import mel_rungs
 from parity.measures.words import NORMALISER
 from toolkit.spec import Gate
 
@@ -33,38 +33,16 @@ _FIRST = "on the first clip that both sides cut into the same pieces"
 PIECES = Rung(
     "features", "pieces", _EXTRACTOR, "toolkit.audio.quiet_cuts", EXACT, only="where the bundle cuts as the class does"
 )
-MEL = Rung(
-    "features",
-    "mel",
-    _EXTRACTOR,
-    _MEL,
-    None,
-    only=_SAME_CUTS,
-)
-MEL_ERROR = Rung(
-    "features",
-    "mel, error beside the reference's",
-    f"{_EXTRACTOR}, in float64",
-    _MEL,
-    nearness_gate("0.92 on the demo clips; 1.02 on the telephone and at -80 dB"),
-    only=_SAME_CUTS,
+MEL, MEL_ERROR = mel_rungs(
+    _EXTRACTOR, _MEL, "0.92 on the demo clips; 1.02 on the telephone and at -80 dB", only=_SAME_CUTS
 )
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT, only=_SAME_CUTS)
-DITHERED = Rung(
-    "features",
-    "mel, dither on",
+DITHERED, DITHERED_ERROR = mel_rungs(
     f"CohereAsrFeatureExtractor{_DITHERED}",
     f"toolkit.audio.nemo_mel.NemoMel{_DITHERED}",
-    None,
-    only=_FIRST,
-)
-DITHERED_ERROR = Rung(
-    "features",
-    "mel, dither on, error beside the reference's",
-    f"CohereAsrFeatureExtractor{_DITHERED}, in float64",
-    f"toolkit.audio.nemo_mel.NemoMel{_DITHERED}",
-    nearness_gate("1.04 on a demo clip at -80 dB"),
-    only=_FIRST,
+    "1.04 on a demo clip at -80 dB",
+    "mel, dither on",
+    _FIRST,
 )
 
 ENCODER = Rung("wrappers", "encoder {function}: encoder", _ENCODER, "wrapper encoder", _WRAPPERS, only=_SAME_CUTS)

@@ -5,11 +5,11 @@ from parity.ladder.gates import (
     chain_gates,
     confidence_gate,
     decisions_gate,
-    nearness_gate,
     same_result_gate,
     wrapper_gate,
 )
 from parity.ladder.rungs import Rung
+from parity.ladder.shared_rungs import mel_rungs
 from parity.measures.words import NORMALISER
 from toolkit.spec import Gate
 
@@ -27,14 +27,7 @@ _CHAINED = "packages in a row on the runtime under test, along the reference's p
 _OWN_LOOP = "the pipeline's loop on the eager wrappers"
 _SPLIT = ("prediction", "joint")  # without them no noise of the logits is known
 
-MEL = Rung("features", "mel", _EXTRACTOR, _MEL, None)
-MEL_ERROR = Rung(
-    "features",
-    "mel, error beside the reference's",
-    f"{_EXTRACTOR} in float64",
-    _MEL,
-    nearness_gate("0.92 on the demo clips; 1.02 on the telephone and at -80 dB"),
-)
+MEL, MEL_ERROR = mel_rungs(_EXTRACTOR, _MEL, "0.92 on the demo clips; 1.02 on the telephone and at -80 dB")
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT)
 
 ENCODER = Rung("wrappers", "encoder {function}: encoder", _ENCODER, "wrapper encoder", _WRAPPERS)

@@ -7,11 +7,11 @@ from parity.ladder.gates import (
     chain_gates,
     confidence_gate,
     decisions_gate,
-    nearness_gate,
     same_result_gate,
     wrapper_gate,
 )
 from parity.ladder.rungs import Rung
+from parity.ladder.shared_rungs import mel_rungs
 from toolkit.spec import Gate
 
 _WRAPPERS = wrapper_gate("PSNR 136 dB, rel. L2 2.8e-7 on the demo clips")
@@ -22,14 +22,7 @@ _FORWARD = f"{_MODEL}.forward"
 _DECODED = "Qwen3ASRProcessor.decode_forced_alignment"
 _CHAINED = "packages in a row on the runtime under test; a component that the bundle lacks runs as its wrapper"
 
-MEL = Rung("features", "mel", _EXTRACTOR, _MEL, None)
-MEL_ERROR = Rung(
-    "features",
-    "mel, error beside the reference's",
-    f"{_EXTRACTOR} in float64",
-    _MEL,
-    nearness_gate("0.31 on the demo clips, from the telephone and at -80 dB"),
-)
+MEL, MEL_ERROR = mel_rungs(_EXTRACTOR, _MEL, "0.31 on the demo clips, from the telephone and at -80 dB")
 LENGTH = Rung("features", "length", _EXTRACTOR, _MEL, EXACT)
 
 CONV = Rung(

@@ -36,7 +36,7 @@ def two_functions(folder):
     return str(folder / "both.mlpackage")
 
 
-class _Accumulate(torch.nn.Module):
+class Accumulate(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.register_buffer("total", torch.zeros(2))
@@ -49,7 +49,7 @@ class _Accumulate(torch.nn.Module):
 def accumulate(folder):
     """Adds x to the float16 state `total` and puts it out."""
     model = ct.convert(
-        torch.jit.trace(_Accumulate(), torch.zeros(2)),
+        torch.jit.trace(Accumulate(), torch.zeros(2)),
         inputs=[ct.TensorType(name="x", shape=(2,))],
         outputs=[ct.TensorType(name="y")],
         states=[ct.StateType(ct.TensorType(shape=(2,), dtype=np.float16), name="total")],
